@@ -1,0 +1,44 @@
+# Needs only make, a Python >= 3.11 and a package index: every target installs what it uses by itself.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+# pytest workers; PYTEST adds arguments, as in `make check PYTEST='-k refresh'`.
+JOBS ?= 2
+PYTEST ?=
+
+# What `check-all` takes from Debian where the machine does not have it.
+DEBIAN_PACKAGES := chromium
+
+.PHONY: help run check check-all bench fix standards clean install
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+run: install ## set everything up and start an authority on this machine
+	@exec .venv/bin/mintmark dev
+
+check: install ## linters, types, layers and all fast tests (under two minutes)
+	@sh scripts/check -n $(JOBS) -m "not slow" $(PYTEST)
+
+check-all: install ## check, and the slow tests: browsers, other clients, kill -9, long properties
+	@sh scripts/debian-packages $(DEBIAN_PACKAGES)
+	@sh scripts/node-packages tests/e2e tests/e2e/*
+	@sh scripts/check --standards -n $(JOBS) $(PYTEST)
+
+bench: install ## measure, and compare with the limits of this machine
+	@.venv/bin/python -m bench
+
+fix: install ## format, and mend what the linter can mend
+	@.venv/bin/ruff format
+	@.venv/bin/ruff check --fix
+
+standards: install ## write into docs/standards.md which tests show which row
+	@.venv/bin/python scripts/standards.py
+
+clean: ## remove what these targets made (no database, no key, no settings)
+	rm -rf .venv .tools .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf tests/e2e/node_modules tests/e2e/*/node_modules
+	find bench scripts src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+install:
+	@sh scripts/bootstrap

@@ -1,0 +1,3 @@
+"""mintmark: the token authority for microservices."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,174 @@
+"""HTTP in as values, HTTP out as values: what the JSON edge and the HTML edge share. Knows no endpoint.
+
+A handler is ``async (Incoming) -> Reply``. ``endpoint`` makes it an ASGI application that reads a bounded body, turns
+every failure into a reply of its edge's dialect, and never lets an exception's text out.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from dataclasses import dataclass, field
+from traceback import format_tb
+from typing import Any, Final
+
+import structlog
+
+from mintmark.authority.ports import StoreUnavailableError
+from mintmark.oauth.errors import OAuthError, invalid_request, unavailable
+from mintmark.oauth.parameters import Parameters, parse
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers = tuple[tuple[bytes, bytes], ...]
+
+MAX_BODY_BYTES: Final = 65_536
+MAX_QUERY_BYTES: Final = 16_384
+FORM: Final = b"application/x-www-form-urlencoded"
+
+log = structlog.get_logger("mintmark.http")
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """One request, whole."""
+
+    method: str
+    path: str
+    query: bytes = field(repr=False)
+    headers: Headers = field(repr=False)
+    body: bytes = field(repr=False)
+    address: str
+
+    def header(self, name: bytes) -> list[str]:
+        """Return the values of a header (name in lower case), each as sent."""
+        return [value.decode("latin-1") for key, value in self.headers if key == name]
+
+    def parameters(self) -> Parameters:
+        """Return the query's parameters.
+
+        Raises:
+            OAuthError: ``invalid_request``.
+        """
+        return parse(self.query)
+
+    def form(self) -> Parameters:
+        """Return the body's parameters (RFC 6749 appendix B).
+
+        Raises:
+            OAuthError: ``invalid_request``, also for any other content type.
+        """
+        content_type = next((value for key, value in self.headers if key == b"content-type"), b"")
+        if content_type.partition(b";")[0].strip().lower() != FORM:
+            raise invalid_request("Send the parameters as application/x-www-form-urlencoded")
+        return parse(self.body)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One response, whole."""
+
+    status: int
+    body: bytes = field(default=b"", repr=False)
+    headers: Headers = field(default=(), repr=False)
+
+
+Handler = Callable[[Incoming], Awaitable[Reply]]
+Render = Callable[[OAuthError], Reply]
+
+
+class _TooLargeError(Exception):
+    """The body is longer than the limit."""
+
+
+def endpoint(handler: Handler, methods: Iterable[str], render: Render, *, is_cors: bool = False) -> ASGIApp:
+    """Make an ASGI application of a handler.
+
+    Args:
+        handler: Answers the request.
+        methods: Methods it knows; ``HEAD`` goes with ``GET``. Others get 405.
+        render: Turns an error into a reply.
+        is_cors: Whether scripts of any origin may call it (never with cookies).
+    """
+    known = frozenset(methods) | ({"HEAD"} if "GET" in methods else frozenset())
+    allow = ((b"allow", ", ".join(sorted(known | ({"OPTIONS"} if is_cors else set()))).encode()),)
+    cors: Headers = ((b"access-control-allow-origin", b"*"),) if is_cors else ()
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        method = scope["method"]
+        if method not in known:
+            if is_cors and method == "OPTIONS":
+                await _send(send, Reply(204, headers=(*allow, *_PREFLIGHT)))
+                return
+            error = OAuthError("invalid_request", f"Use {' or '.join(sorted(known))}", status=405)
+            reply = render(error)
+            await _send(send, Reply(reply.status, reply.body, (*reply.headers, *allow, *cors)))
+            return
+        reply = await _answer(handler, render, scope, receive)
+        if method == "HEAD":
+            reply = Reply(reply.status, b"", (*reply.headers, (b"content-length", b"%d" % len(reply.body))))
+        await _send(send, Reply(reply.status, reply.body, (*reply.headers, *cors)) if is_cors else reply)
+
+    return application
+
+
+_PREFLIGHT: Final[Headers] = (
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-allow-headers", b"authorization, content-type, dpop"),
+    (b"access-control-allow-methods", b"GET, POST"),
+    (b"access-control-max-age", b"86400"),
+)
+
+
+async def _answer(handler: Handler, render: Render, scope: Scope, receive: Receive) -> Reply:
+    path = scope["path"]
+    try:
+        return await handler(await _read(scope, receive))
+    except OAuthError as error:
+        log.info("refused", path=path, error=error.error, detail=error.detail, status=error.status)
+        return render(error)
+    except _TooLargeError:
+        reply = render(OAuthError("invalid_request", "The request is too large", status=413))
+        return Reply(reply.status, reply.body, (*reply.headers, (b"connection", b"close")))
+    except StoreUnavailableError as problem:
+        log.warning("store unavailable", path=path, reason=str(problem))
+        return render(unavailable("store unavailable"))
+    except Exception as problem:  # noqa: BLE001 - the edge: a fault of ours must still be answered in its dialect
+        # Where, but not the exception's text: it may quote what was sent to us.
+        log.error("fault", path=path, kind=type(problem).__name__, where=format_tb(problem.__traceback__)[-3:])  # noqa: TRY400
+        return render(OAuthError("server_error", "Something went wrong on our side"))
+
+
+async def _read(scope: Scope, receive: Receive) -> Incoming:
+    query = scope["query_string"]
+    if len(query) > MAX_QUERY_BYTES:
+        raise OAuthError("invalid_request", "The request is too large", status=414)
+    headers = tuple(scope["headers"])
+    client = scope.get("client")
+    return Incoming(
+        scope["method"], scope["path"], query, headers, await _body(receive), client[0] if client else "unknown"
+    )
+
+
+async def _body(receive: Receive) -> bytes:
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if len(body) > MAX_BODY_BYTES:
+        raise _TooLargeError
+    if not message.get("more_body", False):
+        return body
+    parts, size = [body], len(body)
+    while message.get("more_body", False):
+        message = await receive()
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > MAX_BODY_BYTES:
+            raise _TooLargeError
+    return b"".join(parts)
+
+
+async def _send(send: Send, reply: Reply) -> None:
+    headers = reply.headers
+    if not any(name == b"content-length" for name, _ in headers) and reply.status not in {204, 304}:
+        headers = (*headers, (b"content-length", b"%d" % len(reply.body)))
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})

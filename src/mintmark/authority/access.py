@@ -1,0 +1,60 @@
+"""Access tokens presented to the authority itself: at introspection, userinfo and revocation."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mintmark.authority.core import Authority
+from mintmark.authority.issuing import ACCESS_TOKEN_TYPE
+from mintmark.jose import jws, jwt
+from mintmark.jose.errors import JoseError
+from mintmark.oauth.errors import OAuthError, invalid_token
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A valid access token: signed by us, of the right type, alive and not revoked."""
+
+    claims: Mapping[str, Any]
+
+    @property
+    def audience(self) -> tuple[str, ...]:
+        """The resources it is for."""
+        aud = self.claims["aud"]
+        return (aud,) if isinstance(aud, str) else tuple(aud)
+
+    @property
+    def scope(self) -> tuple[str, ...]:
+        """The scopes it carries."""
+        return tuple(self.claims["scope"].split())
+
+
+def verify(authority: Authority, token: str, now: int) -> Access:
+    """Verify an access token of ours, revocation included.
+
+    Raises:
+        OAuthError: ``invalid_token``, with the reason in the log only.
+    """
+    keys = authority.keyring.verification_keys(now)
+    try:
+        verified = jws.verify(token, keys)
+        claims = jwt.judge(verified, typ=ACCESS_TOKEN_TYPE, issuer=authority.policy.issuer, audience=None, now=now)
+    except JoseError as error:
+        raise invalid_token(error.code) from error
+    if authority.denylist.revokes(claims, verified.key.kid):
+        raise invalid_token("revoked")
+    return Access(claims)
+
+
+async def verify_for_userinfo(authority: Authority, token: str) -> Access:
+    """Verify a token presented to the authority as a resource (OIDC Core §5.3).
+
+    Raises:
+        OAuthError: ``invalid_token`` unless it is for us, ``insufficient_scope`` without ``openid``.
+    """
+    access = verify(authority, token, authority.clock.now())
+    if authority.policy.issuer not in access.audience or "gid" not in access.claims:
+        raise invalid_token("not meant for userinfo")
+    if "openid" not in access.scope:
+        raise OAuthError("insufficient_scope", "The access token needs the scope openid")
+    return access

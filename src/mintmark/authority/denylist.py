@@ -1,0 +1,66 @@
+"""The live revocations of this node, in memory, fed from the store exactly like a verifier (design §6)."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from mintmark.authority.model import Revocation, RevocationKind
+from mintmark.authority.ports import Store
+
+_PAGE: Final = 10_000
+
+
+@dataclass(slots=True)
+class Denylist:
+    """What was revoked and has not expired yet.
+
+    Attributes:
+        cursor: Position of the last entry applied.
+    """
+
+    cursor: int = 0
+    _entries: dict[tuple[RevocationKind, str], Revocation] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def apply(self, revocations: Iterable[Revocation]) -> None:
+        """Add entries, in the order of their cursors; of two for the same thing the wider one stays."""
+        for entry in revocations:
+            key = (entry.kind, entry.value)
+            known = self._entries.get(key)
+            if known is None or (entry.before or 0, entry.expires_at) >= (known.before or 0, known.expires_at):
+                self._entries[key] = entry
+            self.cursor = max(self.cursor, entry.cursor)
+
+    def forget(self, now: int) -> int:
+        """Drop the entries that have expired; return how many."""
+        dead = [key for key, entry in self._entries.items() if now >= entry.expires_at]
+        for key in dead:
+            del self._entries[key]
+        return len(dead)
+
+    def revokes(self, claims: Mapping[str, Any], kid: str) -> bool:
+        """Tell whether a token with these verified claims, signed by ``kid``, was revoked."""
+        entries = self._entries
+        if not entries:
+            return False
+        if (
+            ("jti", claims.get("jti", "")) in entries
+            or ("gid", claims.get("gid", "")) in entries
+            or ("kid", kid) in entries
+        ):
+            return True
+        issued_at = claims.get("iat", 0)
+        for kind in ("sub", "client_id"):
+            entry = entries.get((kind, claims.get(kind, "")))
+            if entry is not None and (entry.before is None or issued_at <= entry.before):
+                return True
+        return False
+
+    async def pull(self, store: Store) -> None:
+        """Apply what the store has after our cursor."""
+        while page := await store.revocations.after(self.cursor, _PAGE):
+            self.apply(page)
+            if len(page) < _PAGE:
+                return

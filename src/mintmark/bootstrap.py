@@ -1,0 +1,150 @@
+"""The only place where adapters meet ports: settings in, a running authority out."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import structlog
+from starlette.routing import BaseRoute, Router
+
+from mintmark.authority.core import Authority
+from mintmark.authority.denylist import Denylist
+from mintmark.authority.keyring import Keyring
+from mintmark.authority.policy import Policy
+from mintmark.authority.ports import Clock, Randomness, Store, StoreUnavailableError
+from mintmark.authority.wrapping import MasterKeys
+from mintmark.config import Settings
+from mintmark.pages.routes import page_routes
+from mintmark.storage.memory import MemoryStore
+from mintmark.storage.sqlite import SQLiteStore
+from mintmark.system.clock import SystemClock, SystemRandomness
+from mintmark.system.limiting import MemoryLimiter
+from mintmark.system.passwords import Argon2Passwords
+from mintmark.system.signing import PoolSigner
+from mintmark.web.routes import web_routes
+
+_CATCH_UP_EVERY: Final = 1.0
+
+log = structlog.get_logger("mintmark")
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What tests replace: time, chance and how much work a password is."""
+
+    clock: Clock
+    randomness: Randomness
+    has_cheap_passwords: bool = False
+
+
+def real_world() -> World:
+    """Return the machine's clock and randomness."""
+    return World(SystemClock(), SystemRandomness())
+
+
+def open_store(database: str, clock: Clock) -> Store:
+    """Open the database that a setting names: ``memory:`` or the path of an SQLite file.
+
+    Raises:
+        StoreUnavailableError: It cannot be opened, or its schema is newer than this version knows.
+    """
+    if database == "memory:":
+        return MemoryStore()
+    return SQLiteStore.open(Path(database), now=clock.now())
+
+
+def assemble(
+    policy: Policy,
+    store: Store,
+    master_keys: MasterKeys,
+    world: World,
+    *,
+    signing_threads: int = 2,
+    password_threads: int = 2,
+) -> Authority:
+    """Put an authority together; ``start`` it before use."""
+    return Authority(
+        policy=policy,
+        store=store,
+        clock=world.clock,
+        randomness=world.randomness,
+        signer=PoolSigner(signing_threads),
+        passwords=Argon2Passwords(password_threads, is_cheap=world.has_cheap_passwords),
+        limiter=MemoryLimiter(world.clock),
+        keyring=Keyring(policy, master_keys, world.randomness),
+        denylist=Denylist(),
+    )
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings, world: World | None = None) -> AsyncIterator[Authority]:
+    """Open the store that ``settings`` name and start an authority on it; close it afterwards.
+
+    Raises:
+        StoreUnavailableError: See ``open_store``.
+        ConfigError: There is no master key.
+        MasterKeyError: The stored keys were written under another master key.
+    """
+    world = world or real_world()
+    store = open_store(settings.database, world.clock)
+    try:
+        authority = assemble(
+            settings.policy(),
+            store,
+            MasterKeys(
+                settings.required_master_key(), tuple(key.get_secret_value() for key in settings.previous_master_keys)
+            ),
+            world,
+            signing_threads=settings.signing_threads,
+            password_threads=settings.password_threads,
+        )
+        await authority.start()
+        yield authority
+    finally:
+        await store.close()
+
+
+def routes(authority: Authority) -> list[BaseRoute]:
+    """Return every route of the authority: protocol endpoints first, since they are the busy ones."""
+    return [*web_routes(authority), *page_routes(authority)]
+
+
+def application(authority: Authority) -> Router:
+    """Return the ASGI application of a started authority."""
+    return Router(routes(authority), redirect_slashes=False)
+
+
+@contextlib.asynccontextmanager
+async def chores(authority: Authority, *, cleanup_interval: int, cleanup_batch: int) -> AsyncIterator[None]:
+    """Run the background work while the context lasts: hear of changes every second, clean up every interval.
+
+    A failure is logged and tried again at the next turn; it never ends the work.
+    """
+
+    async def work() -> None:
+        due_in = 0.0
+        while True:
+            await asyncio.sleep(_CATCH_UP_EVERY)
+            due_in -= _CATCH_UP_EVERY
+            try:
+                await authority.catch_up()
+                if due_in <= 0:
+                    due_in = float(cleanup_interval)
+                    done = await authority.upkeep(cleanup_batch)
+                    if any(done.values()):
+                        log.info("upkeep", **done)
+            except StoreUnavailableError as problem:
+                log.warning("store unavailable", during="upkeep", reason=str(problem))
+            except Exception as problem:  # the work must go on; see the docstring
+                log.exception("upkeep failed", kind=type(problem).__name__)
+
+    task = asyncio.create_task(work(), name="mintmark chores")
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

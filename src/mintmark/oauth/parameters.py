@@ -1,0 +1,67 @@
+"""Request parameters, read strictly from a query or a form body (RFC 6749 §3.1, §3.2, appendix B)."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import parse_qsl, urlencode
+
+from mintmark.oauth.errors import invalid_request
+
+MAX_PARAMETERS: Final = 64
+_REPEATABLE: Final = "resource"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """Parameters by name, each at most once; ``resource`` (RFC 8707 §2) is the only one that may repeat."""
+
+    values: dict[str, str] = field(repr=False)
+    resources: tuple[str, ...] = ()
+
+    def get(self, name: str) -> str | None:
+        """Return a parameter, or ``None`` if it is absent or empty (RFC 6749 §3.1: the same)."""
+        return self.values.get(name)
+
+    def without(self, *names: str) -> "Parameters":
+        """Return the same without ``names``."""
+        return Parameters({k: v for k, v in self.values.items() if k not in names}, self.resources)
+
+    def replace(self, name: str, value: str) -> "Parameters":
+        """Return the same with ``name`` set to ``value``."""
+        return Parameters({**self.values, name: value}, self.resources)
+
+    def urlencode(self) -> str:
+        """Return them as a query string."""
+        return urlencode([*self.values.items(), *((_REPEATABLE, resource) for resource in self.resources)])
+
+
+def parse(encoded: bytes, *, also: Iterable[bytes] = ()) -> Parameters:
+    """Read ``application/x-www-form-urlencoded`` bytes.
+
+    Args:
+        encoded: The query string or the body.
+        also: Further sources counted as one with it (a query beside a body): a parameter must not occur in both.
+
+    Raises:
+        OAuthError: ``invalid_request`` for a parameter that occurs twice, invalid UTF-8, a NUL, or too many of them.
+    """
+    values: dict[str, str] = {}
+    resources: list[str] = []
+    try:
+        for source in (encoded, *also):
+            text = source.decode("ascii")
+            pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MAX_PARAMETERS)
+            for name, value in pairs:
+                if name == _REPEATABLE:
+                    if value:
+                        resources.append(value)
+                elif name in values:
+                    raise invalid_request("A parameter occurs more than once", detail=f"duplicate {name[:64]!r}")
+                else:
+                    values[name] = value
+    except ValueError as problem:
+        # UnicodeDecodeError is a ValueError: bytes that are not UTF-8, or not percent-encoded.
+        raise invalid_request("The parameters are not properly form-encoded") from problem
+    if any("\0" in value for value in (*values, *values.values(), *resources)):
+        raise invalid_request("A parameter contains a NUL character")
+    return Parameters({k: v for k, v in values.items() if v}, tuple(dict.fromkeys(resources)))

@@ -1,0 +1,1 @@
+"""Adapters for the store ports: where mintmark keeps what it must remember."""

@@ -1,0 +1,106 @@
+"""Browser sessions and remembered consent: what a person has open."""
+
+import sqlite3
+
+from mintmark.authority.model import AuditEvent, Consent, Session
+from mintmark.storage import rows, rules, statements
+from mintmark.storage.sqlite.readers import Readers
+from mintmark.storage.sqlite.writer import GroupWriter
+
+
+class SQLiteSessions:
+    """Browser sessions in SQLite."""
+
+    def __init__(self, readers: Readers, writer: GroupWriter) -> None:
+        self._readers = readers
+        self._writer = writer
+
+    async def get(self, digest: bytes) -> Session | None:
+        """Return the session whose cookie has that digest, expired or not; an ended one is gone."""
+        return self._readers.first(statements.SESSION_GET, (digest,), rows.session_from_row)
+
+    async def of(self, subject: str) -> list[Session]:
+        """Return the sessions of a person, newest first."""
+        return await self._readers.every(statements.SESSIONS_OF, (subject,), rows.session_from_row)
+
+    async def add(self, session: Session, *, replaces: bytes | None, audit: AuditEvent) -> None:
+        """Store a new session and remove the one it replaces (a re-authentication), together.
+
+        Raises:
+            AlreadyExistsError: Another session has that digest or sid.
+        """
+        row, event = rows.session_to_row(session), rows.audit_to_row(audit)
+
+        def act(connection: sqlite3.Connection) -> None:
+            if replaces is not None:
+                connection.execute(statements.SESSION_REMOVE, (replaces,))
+            connection.execute(statements.SESSION_ADD, row)
+            connection.execute(statements.AUDIT_ADD, event)
+
+        await self._writer.run(act)
+
+    async def touch(self, digest: bytes, idle_expires_at: int) -> None:
+        """Move its idle limit."""
+        await self._writer.execute(statements.SESSION_TOUCH, (digest, idle_expires_at))
+
+    async def end(self, *, sid: str | None = None, subject: str | None = None, audit: AuditEvent) -> int:
+        """Remove the session ``sid``, or all of ``subject``; return how many. The event is written if there were any.
+
+        Raises:
+            ValueError: Neither is given.
+        """
+        rules.require_selective(sid=sid, subject=subject)
+        by_both, by_sid, by_subject = (
+            statements.SESSION_END_BY_BOTH,
+            statements.SESSION_END_BY_SID,
+            statements.SESSION_END_BY_SUBJECT,
+        )
+        text = by_subject if sid is None else by_sid if subject is None else by_both
+        parameters = tuple(value for value in (sid, subject) if value is not None)
+        event = rows.audit_to_row(audit)
+
+        def act(connection: sqlite3.Connection) -> int:
+            count = connection.execute(text, parameters).rowcount
+            if count:
+                connection.execute(statements.AUDIT_ADD, event)
+            return count
+
+        return await self._writer.run(act)
+
+
+class SQLiteConsents:
+    """Remembered consent in SQLite."""
+
+    def __init__(self, readers: Readers, writer: GroupWriter) -> None:
+        self._readers = readers
+        self._writer = writer
+
+    async def get(self, subject: str, client_id: str) -> Consent | None:
+        """Return what the person allowed the client."""
+        return self._readers.first(statements.CONSENT_GET, (subject, client_id), rows.consent_from_row)
+
+    async def of(self, subject: str) -> list[Consent]:
+        """Return all of a person, by client."""
+        return await self._readers.every(statements.CONSENTS_OF, (subject,), rows.consent_from_row)
+
+    async def put(self, consent: Consent, audit: AuditEvent) -> None:
+        """Remember; replaces what was there."""
+        row, event = rows.consent_to_row(consent), rows.audit_to_row(audit)
+
+        def act(connection: sqlite3.Connection) -> None:
+            connection.execute(statements.CONSENT_PUT, row)
+            connection.execute(statements.AUDIT_ADD, event)
+
+        await self._writer.run(act)
+
+    async def remove(self, subject: str, client_id: str, audit: AuditEvent) -> bool:
+        """Forget; tell whether there was one. The event is written if there was."""
+        event = rows.audit_to_row(audit)
+
+        def act(connection: sqlite3.Connection) -> bool:
+            if connection.execute(statements.CONSENT_REMOVE, (subject, client_id)).rowcount != 1:
+                return False
+            connection.execute(statements.AUDIT_ADD, event)
+            return True
+
+        return await self._writer.run(act)

@@ -1,0 +1,69 @@
+"""The route table of the JSON edge, busy endpoints first."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from urllib.parse import urlsplit
+
+from starlette.routing import BaseRoute, Route
+
+from mintmark.asgi import ASGIApp, Incoming, Receive, Render, Reply, Scope, Send, endpoint
+from mintmark.authority.core import Authority
+from mintmark.authority.metadata import PATHS, PREFIX
+from mintmark.oauth.errors import OAuthError
+from mintmark.web import health, introspect, revoke, token, userinfo, well_known
+from mintmark.web.rendering import bearer_error_reply, error_reply
+
+Endpoint = Callable[[Authority, Incoming], Awaitable[Reply]]
+
+
+class Mounted:
+    """An ASGI application that Starlette's ``Route`` takes as one (a plain function it would take as a handler)."""
+
+    def __init__(self, application: ASGIApp) -> None:
+        self._application = application
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on."""
+        await self._application(scope, receive, send)
+
+
+def web_routes(authority: Authority) -> list[BaseRoute]:
+    """Return the routes of every JSON endpoint."""
+
+    def route(
+        path: str,
+        answer: Endpoint,
+        methods: Iterable[str],
+        *,
+        render: Render = error_reply,
+        is_cors: bool = False,
+    ) -> Route:
+        async def handler(incoming: Incoming) -> Reply:
+            return await answer(authority, incoming)
+
+        return Route(path, Mounted(endpoint(handler, methods, render, is_cors=is_cors)))
+
+    post, get, both = ("POST",), ("GET",), ("GET", "POST")
+    issuer_path = urlsplit(authority.policy.issuer).path
+    documents = [
+        "/.well-known/openid-configuration",
+        "/.well-known/oauth-authorization-server",
+    ]
+    if issuer_path:
+        # RFC 8414 §3.1 inserts the well-known part before the issuer's path; OIDC Discovery §4 appends it.
+        documents += [f"{document}{issuer_path}" for document in documents]
+    return [
+        route(PATHS["token_endpoint"], token.token, post, is_cors=True),
+        route(PATHS["introspection_endpoint"], introspect.introspect, post),
+        route(PATHS["userinfo_endpoint"], userinfo.userinfo, both, render=bearer_error_reply, is_cors=True),
+        route(PATHS["revocation_endpoint"], revoke.revoke, post, is_cors=True),
+        route(PATHS["jwks_uri"], well_known.jwks, get, is_cors=True),
+        *(route(path, well_known.metadata, get, is_cors=True) for path in documents),
+        route("/livez", health.livez, get),
+        route("/readyz", health.readyz, get),
+        route(PREFIX + "/{rest:path}", _unknown, both),
+        route("/.well-known/{rest:path}", _unknown, both),
+    ]
+
+
+async def _unknown(_authority: Authority, incoming: Incoming) -> Reply:
+    raise OAuthError("invalid_request", "There is no such endpoint", detail=incoming.path[:200], status=404)
