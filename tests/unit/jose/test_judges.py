@@ -63,7 +63,7 @@ def forged(token: str) -> str:
 
 @pytest.mark.spec("J01", "J07")
 @pytest.mark.parametrize("alg", ALL)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(
     extra=st.dictionaries(
         st.text('abcé:"\\/\u2028😀', max_size=6), st.text(max_size=8) | st.integers(0, 2**40), max_size=3
@@ -84,7 +84,7 @@ def test_joserfc(alg: Algorithm, extra: dict[str, Any]) -> None:
 
 @pytest.mark.spec("J01", "J07")
 @pytest.mark.parametrize("alg", ALL)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(
     extra=st.dictionaries(
         st.text('abcé:"\\/\u2028😀', max_size=6), st.text(max_size=8) | st.integers(0, 2**40), max_size=3

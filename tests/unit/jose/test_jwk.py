@@ -283,6 +283,15 @@ def _small_order_encodings() -> list[bytes]:
     return [(y | sign << 255).to_bytes(32, "little") for y in spelled for sign in (0, 1)]
 
 
+@pytest.mark.spec("J11")
+@pytest.mark.parametrize("alg", ["ES256", "EdDSA"])
+def test_material_is_judged_whatever_the_algorithm(alg: Algorithm) -> None:
+    assert key_material.load(changed(alg))[1] is None
+    for crv in ("P-521", "X25519", ..., None):
+        with refused("bad_key"):
+            key_material.load(changed(alg, crv=crv))
+
+
 @pytest.mark.spec("J11", "RFC 8032 §5.1")
 def test_points_of_small_order_are_refused() -> None:
     field = 2**255 - 19

@@ -50,7 +50,7 @@ def test_the_signature_alone_may_run_elsewhere(alg: Algorithm) -> None:
 
 @pytest.mark.spec("J06", "J07")
 @pytest.mark.parametrize("alg", ALL)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_any_changed_character_is_refused(alg: Algorithm, data: st.DataObject) -> None:
     token = TOKENS[alg]
@@ -79,7 +79,7 @@ def test_any_flipped_bit_is_refused(alg: Algorithm) -> None:
 
 
 @pytest.mark.spec("J06")
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     st.text(max_size=60)
     | st.text(URL_ALPHABET + ".", max_size=80)
