@@ -1,11 +1,9 @@
-"""Every adapter, and values to store. A test module says ``pytest_plugins = ["store_things"]`` to get ``store``."""
+"""Every adapter, and values to store."""
 
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from mintmark.authority.model import (
     AuditEvent,
@@ -33,14 +31,6 @@ ADAPTERS: dict[str, Callable[[Path], Store]] = {
     "memory": lambda _: MemoryStore(),
     "sqlite": lambda directory: SQLiteStore.open(directory / DATABASE, now=NOW),
 }
-
-
-@pytest.fixture(params=ADAPTERS)
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    """An empty store of each adapter."""
-    opened = ADAPTERS[request.param](tmp_path)
-    yield opened
-    await opened.close()
 
 
 def digest(name: object) -> bytes:

@@ -5,11 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from store_things import client, resource, role, user
+from tests.storage.store_things import client, resource, role, user
 
 from mintmark.authority.ports import AlreadyExistsError, Directory, Store
 
-pytest_plugins = ["store_things"]
 pytestmark = pytest.mark.anyio
 
 KINDS: dict[str, tuple[str, Any]] = {

@@ -4,11 +4,10 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from store_things import NOW, authorization, event, events, grant, grant_id, refreshed, revoked, step
+from tests.storage.store_things import NOW, authorization, event, events, grant, grant_id, refreshed, revoked, step
 
 from mintmark.authority.ports import AlreadyExistsError, GrantSelector, Store
 
-pytest_plugins = ["store_things"]
 pytestmark = pytest.mark.anyio
 
 BY_ID = GrantSelector(id=grant_id("g"))

@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from store_things import (
+from tests.storage.store_things import (
     NOW,
     consent,
     digest,
@@ -19,7 +19,6 @@ from store_things import (
 
 from mintmark.authority.ports import AlreadyExistsError, Store
 
-pytest_plugins = ["store_things"]
 pytestmark = pytest.mark.anyio
 
 

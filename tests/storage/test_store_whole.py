@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 import pytest
-from store_things import (
+from tests.storage.store_things import (
     NOW,
     client,
     consent,
@@ -23,7 +23,6 @@ from store_things import (
 
 from mintmark.authority.ports import GrantSelector, Store, StoreUnavailableError
 
-pytest_plugins = ["store_things"]
 pytestmark = pytest.mark.anyio
 
 NOTHING = {"grants": 0, "sessions": 0, "revocations": 0, "keys": 0}

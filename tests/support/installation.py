@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
+from tests.support.world import FixedClock, SeededRandomness
 
 from mintmark import bootstrap
 from mintmark.authority.core import Authority
@@ -18,7 +19,6 @@ from mintmark.authority.registration import create_client, create_resource, crea
 from mintmark.authority.wrapping import MasterKeys
 from mintmark.oauth.pkce import challenge_of
 from mintmark.storage.memory import MemoryStore
-from tests.support.world import FixedClock, SeededRandomness
 
 ISSUER = "https://id.example"
 API = "https://api.example"
@@ -44,7 +44,7 @@ class Installation:
 
     def http(self, address: str = "192.0.2.1") -> httpx.AsyncClient:
         """Return a fresh HTTP client: no cookies, no redirects followed."""
-        transport = httpx.ASGITransport(app=bootstrap.application(self.authority), client=(address, 1))  # type: ignore[arg-type]
+        transport = httpx.ASGITransport(app=bootstrap.application(self.authority), client=(address, 1))
         return httpx.AsyncClient(transport=transport, base_url=self.authority.policy.issuer, follow_redirects=False)
 
     def credentials(self, client_id: str) -> dict[str, str]:
@@ -72,7 +72,7 @@ class Installation:
 
     async def authorize(self, browser: httpx.AsyncClient, client_id: str = "web", **extra: Any) -> dict[str, str]:
         """Walk through authorize, allowing whatever is asked, and return the parameters of the answer."""
-        response = await browser.get(PREFIX + "/authorize", params=authorization_request(client_id, **extra))
+        response = await browser.get(authorize_url(client_id, **extra))
         for _ in range(4):
             location = response.headers.get("location", "")
             if response.status_code != 303:

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jose_keys import ALL, key
+from tests.unit.jose.jose_keys import ALL, key
 
 from mintmark.jose.algorithms import ALGORITHMS, Algorithm
 

@@ -3,7 +3,7 @@ import base64
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jose_keys import outcome, refused
+from tests.unit.jose.jose_keys import outcome, refused
 
 from mintmark.jose import base64url
 

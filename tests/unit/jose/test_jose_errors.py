@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from jose_keys import ALL, ISSUER, NOW, SECRET, claims, key
+from tests.unit.jose.jose_keys import ALL, ISSUER, NOW, SECRET, claims, key
 
 from mintmark.jose import base64url, jwk, jws, jwt, strict_json
 from mintmark.jose.errors import CODES, JoseError

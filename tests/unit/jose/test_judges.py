@@ -12,7 +12,7 @@ import jwt as pyjwt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jose_keys import ALL, AUDIENCE, ISSUER, NOW, SECRET, claims, key, keys, refused
+from tests.unit.jose.jose_keys import ALL, AUDIENCE, ISSUER, NOW, SECRET, claims, key, keys, refused
 from joserfc.errors import JoseError as JoserfcError
 
 from mintmark.jose import jwk, jws, jwt

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
-from jose_keys import ALL, SECRET, key, keys, refused
+from tests.unit.jose.jose_keys import ALL, SECRET, key, keys, refused
 
 from mintmark.jose import base64url, jwk, jws, key_material
 from mintmark.jose.algorithms import Algorithm

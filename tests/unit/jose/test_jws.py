@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jose_keys import ALL, SECRET, forge, key, keys, outcome, refused
+from tests.unit.jose.jose_keys import ALL, SECRET, forge, key, keys, outcome, refused
 
 from mintmark.jose import base64url, jwk, jws
 from mintmark.jose.algorithms import ALGORITHMS, Algorithm

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jose_keys import ALL, AUDIENCE, ISSUER, NOW, claims, forge, key, keys, outcome, refused
+from tests.unit.jose.jose_keys import ALL, AUDIENCE, ISSUER, NOW, claims, forge, key, keys, outcome, refused
 
 from mintmark.jose import base64url, jws, jwt
 from mintmark.jose.algorithms import Algorithm

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jose_keys import outcome, refused
+from tests.unit.jose.jose_keys import outcome, refused
 
 from mintmark.jose import strict_json
 
