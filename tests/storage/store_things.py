@@ -25,12 +25,11 @@ from mintmark.storage.memory import MemoryStore
 from mintmark.storage.sqlite import SQLiteStore
 
 NOW = 1_700_000_000
-DATABASE = "mintmark.db"
-
 ADAPTERS: dict[str, Callable[[Path], Store]] = {
     "memory": lambda _: MemoryStore(),
-    "sqlite": lambda directory: SQLiteStore.open(directory / DATABASE, now=NOW),
+    "sqlite": lambda directory: SQLiteStore.open(directory / "mintmark.db", now=NOW),
 }
+"""By name: opens an empty store whose files, if it has any, are in the directory."""
 
 
 def digest(name: object) -> bytes:

@@ -18,7 +18,7 @@ KINDS: dict[str, tuple[str, Any]] = {
     ),
     "resources": ("resource", lambda name: resource(name, permissions=("a", "b"))),
     "roles": ("name", role),
-    "users": ("subject", lambda name: user(name, f"{name}@example.com", disabled_at=5)),
+    "users": ("subject", lambda name: user(name, f"{name.encode().hex()}@example.com", disabled_at=5)),
 }
 
 

@@ -39,7 +39,7 @@ async def test_an_empty_store_has_nothing_to_sweep(store: Store) -> None:
         ({"idle_expires_at": NOW + 50}, NOW + 100),  # the access token, after the idle limit
         ({"idle_expires_at": NOW + 9000}, NOW + 1000),  # the absolute limit
         ({"ended_at": NOW, "end_reason": "x"}, NOW + 100),  # ended: reuse detection until the access token is dead
-        ({"ended_at": NOW, "end_reason": "x", "access_expires_at": 0}, NOW),
+        ({"ended_at": NOW, "end_reason": "x", "access_expires_at": NOW}, NOW),
         ({"expires_at": NOW + 50, "access_expires_at": 0}, NOW + 50),
     ],
 )

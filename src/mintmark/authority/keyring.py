@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from mintmark.authority import keys as schedule
 from mintmark.authority.derivation import SECRET_BYTES, Secrets
@@ -14,6 +15,8 @@ from mintmark.jose import jwk
 from mintmark.jose.algorithms import Algorithm
 from mintmark.jose.jwk import Key, KeySet
 from mintmark.oauth.errors import unavailable
+
+_ATTEMPTS: Final = 5
 
 
 @dataclass(slots=True)
@@ -107,6 +110,49 @@ async def change(keyring: Keyring, store: Store, changed: Sequence[SigningKey], 
     done = await store.keys.change(keyring.rows, changed, audit=named)
     await keyring.refresh(store)
     return done
+
+
+async def rotate(keyring: Keyring, store: Store, clock: Clock, alg: Algorithm) -> SigningKey | None:
+    """Bring the successor of ``alg`` forward as far as caches allow; return it with its new instants.
+
+    ``None`` if no successor is published.
+
+    Raises:
+        OAuthError: ``temporarily_unavailable`` if others kept changing the schedule.
+    """
+    for _ in range(_ATTEMPTS):
+        now = clock.now()
+        changed = schedule.rotate(keyring.rows, alg, keyring.policy, now)
+        if not changed:
+            return None
+        if await change(keyring, store, changed, AuditEvent(at=now, event="keys.rotated", detail={"alg": alg})):
+            await keep_up(keyring, store, clock)
+            return changed[-1]
+    raise unavailable("the key schedule keeps changing")
+
+
+async def retire_emergency(keyring: Keyring, store: Store, clock: Clock, kid: str) -> schedule.Emergency | None:
+    """Take a compromised key out of use at once, and push that like a revocation (invariant I7).
+
+    ``None`` if there is no such key or it is gone already.
+
+    Raises:
+        OAuthError: ``temporarily_unavailable`` if others kept changing the schedule.
+    """
+    for _ in range(_ATTEMPTS):
+        now = clock.now()
+        emergency = schedule.retire_emergency(keyring.rows, kid, keyring.policy, now)
+        if emergency is None:
+            return None
+        audit = AuditEvent(at=now, event="keys.retired_in_emergency", detail={"kid": kid})
+        done = await store.keys.change(
+            keyring.rows, emergency.changed, revocations=[emergency.revocation], audit=audit
+        )
+        await keyring.refresh(store)
+        if done:
+            await keep_up(keyring, store, clock)
+            return emergency
+    raise unavailable("the key schedule keeps changing")
 
 
 async def rewrap(keyring: Keyring, store: Store, now: int) -> int:

@@ -19,8 +19,8 @@ _LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 def registration_problem(uri: str, application_type: ApplicationType) -> str | None:
     """Say why ``uri`` may not be registered as a redirect URI, or ``None`` if it may.
 
-    ``https`` always; ``http`` only on loopback (RFC 8252 §7.3, RFC 9700 §2.6); a private-use scheme only for native
-    applications and only in reverse-domain form (RFC 8252 §7.1). No fragment (RFC 6749 §3.1.2), no user info, no wildcard.
+    ``https`` always; for native applications also ``http`` on loopback (RFC 8252 §7.3, RFC 9700 §2.6) and a
+    private-use scheme in reverse-domain form (RFC 8252 §7.1). No fragment (RFC 6749 §3.1.2), no user info, no wildcard.
     """
     if len(uri) > MAX_LENGTH or not _PRINTABLE.fullmatch(uri) or "\\" in uri:
         return "it must be printable ASCII without backslashes, at most 2048 characters"
@@ -35,13 +35,13 @@ def registration_problem(uri: str, application_type: ApplicationType) -> str | N
         return "it must have neither user info, nor a wildcard, nor port 0"
     if parts.scheme == "https":
         return None if parts.hostname else "it has no host"
+    if application_type == "web":
+        return "it must use https; an application on your own machine is registered as native and may use http there"
     if parts.scheme == "http":
-        if parts.hostname in _LOOPBACK_HOSTS:
-            return None
-        return "http is allowed on loopback only; use https"
-    if application_type == "native" and _PRIVATE_SCHEME.fullmatch(parts.scheme):
+        return None if parts.hostname in _LOOPBACK_HOSTS else "http is allowed on loopback only; use https"
+    if _PRIVATE_SCHEME.fullmatch(parts.scheme):
         return None
-    return "its scheme must be https, http on loopback, or (native applications) a reverse-domain scheme such as com.example.app"
+    return "its scheme must be https, http on loopback, or a reverse-domain one such as com.example.app"
 
 
 def matches(presented: str, registered: tuple[str, ...], application_type: ApplicationType) -> bool:

@@ -64,6 +64,8 @@ def test_es256_is_raw_r_and_s_of_32_octets() -> None:
     assert {len(signed("ES256")) for _ in range(20)} == {64}
     assert not verifies("ES256", encode_dss_signature(r, s))
     assert not verifies("ES256", raw(r, s, 33))
+    # The same two numbers in 65 octets: only the length tells, and one signature must have one spelling.
+    assert not verifies("ES256", raw(r, s)[:32] + b"\x00" + raw(r, s)[32:])
     for first, second in ((0, 0), (0, s), (r, 0), (P256_ORDER, s), (r, P256_ORDER), (1, 1), (s, r)):
         assert not verifies("ES256", raw(first, second))
 

@@ -12,8 +12,8 @@ import jwt as pyjwt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.jose.jose_keys import ALL, AUDIENCE, ISSUER, NOW, SECRET, claims, key, keys, refused
 from joserfc.errors import JoseError as JoserfcError
+from tests.unit.jose.jose_keys import ALL, AUDIENCE, ISSUER, NOW, SECRET, claims, key, keys, refused
 
 from mintmark.jose import jwk, jws, jwt
 from mintmark.jose.algorithms import Algorithm

@@ -27,7 +27,7 @@ def decide(
         return Refuse("not a code")
     if grant.generation > 0 or grant.binding is None:
         return EndGrant("code_reuse")
-    if now >= grant.idle_expires_at:
+    if now >= min(grant.idle_expires_at, grant.expires_at):
         return Refuse("code expired")
     # RFC 6749 §4.1.3: identical if it was in the authorization request; a lone registered one may be left out in both.
     if grant.binding.redirect_uri != redirect_uri:

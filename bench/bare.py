@@ -1,0 +1,40 @@
+"""The limit of every HTTP scenario: raw ASGI that parses a form and answers 900 bytes of JSON. Run as a child process."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from bench import machine, serving
+from mintmark.asgi import ASGIApp, Receive, Scope, Send
+
+_BODY: Final = msgspec.json.encode({"answer": "x" * 887})
+_HEADERS: Final = (
+    (b"content-type", b"application/json"),
+    (b"cache-control", b"no-store"),
+    (b"content-length", b"%d" % len(_BODY)),
+)
+
+
+async def application(_scope: Scope, receive: Receive, send: Send) -> None:
+    """Do the least that a form endpoint can do."""
+    message = await receive()
+    body = message["body"]
+    while message.get("more_body", False):
+        message = await receive()
+        body += message["body"]
+    dict(parse_qsl(body.decode("ascii"), keep_blank_values=True))
+    await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+    await send({"type": "http.response.body", "body": _BODY})
+
+
+@asynccontextmanager
+async def _bare() -> AsyncIterator[ASGIApp]:
+    yield application
+
+
+if __name__ == "__main__":
+    machine.pin_as_told()
+    serving.run(_bare())

@@ -1,0 +1,173 @@
+"""What ``mintmark doctor`` looks at. Reads only: it neither upgrades a schema nor makes a key."""
+
+import json
+import sqlite3
+import stat
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from http.client import HTTPException
+from ipaddress import ip_address
+from os import W_OK, access
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+from urllib.request import ProxyHandler, build_opener
+
+from mintmark.authority import keys as schedule
+from mintmark.authority.core import Authority
+from mintmark.authority.registration import client_problems
+from mintmark.authority.wrapping import MasterKeyError
+from mintmark.cli.opening import MEMORY
+from mintmark.storage.sqlite.connections import connect_reader
+from mintmark.storage.sqlite.migrations import migrations, version_of
+
+if TYPE_CHECKING:
+    from mintmark.config import Settings
+
+_TIMEOUT: Final = 2.0
+_MAX_BYTES: Final = 1 << 20
+Status = Literal["ok", "problem", "skipped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at: how it is and, if it is not well, how to mend it."""
+
+    check: str
+    status: Status
+    what: str
+    remedy: str = ""
+
+
+def examine_database(settings: "Settings") -> list[Finding]:
+    """Look at the file; the last finding is ``ok`` if the authority's part can be looked at as well."""
+    if settings.database == MEMORY:
+        return [Finding("database", "skipped", "in memory: only the serving process can see it")]
+    path = Path(settings.database)
+    if not path.exists():
+        return [
+            Finding(
+                "database", "problem", f"there is no database at {path}", "`mintmark init` makes one; or set `database`"
+            )
+        ]
+    return [*_permissions(path), _content(path)]
+
+
+def _permissions(path: Path) -> list[Finding]:
+    found = []
+    if not access(path, W_OK) or not access(path.absolute().parent, W_OK):
+        remedy = f"give {path} and its folder to the user that runs mintmark (chown), and let it write them (chmod u+w)"
+        found.append(Finding("database permissions", "problem", f"{path} cannot be written by this user", remedy))
+    if path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
+        remedy = f"chmod 600 {path}"
+        found.append(Finding("database permissions", "problem", f"everybody can read or change {path}", remedy))
+    return found or [Finding("database permissions", "ok", "writable, and by nobody else")]
+
+
+def _content(path: Path) -> Finding:
+    restore = "stop mintmark and restore the newest backup; `sqlite3 FILE .recover` may save what is left"
+    try:
+        connection = connect_reader(path, busy_timeout=1.0)
+        try:
+            ((verdict,),) = connection.execute("PRAGMA quick_check(1)").fetchall()
+            version = version_of(connection)
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        if error.sqlite_errorcode in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+            return Finding("database", "problem", f"{path} is locked", "end the process that holds it, and look again")
+        return Finding("database", "problem", f"{path} is damaged, or no database of mintmark: {error}", restore)
+    if verdict != "ok":
+        return Finding("database", "problem", f"{path} is damaged: {verdict}", restore)
+    latest = len(migrations())
+    if version > latest:
+        remedy = "install that version or a later one, or restore a backup made before the upgrade"
+        return Finding("database", "problem", f"a newer mintmark has upgraded {path} (schema {version})", remedy)
+    if version < latest:
+        what = f"{path} has schema {version}, this mintmark needs {latest}"
+        return Finding("database", "problem", what, "back it up, then start `mintmark serve`, which upgrades it")
+    return Finding("database", "ok", f"{path}, schema {version}")
+
+
+async def examine_authority(authority: Authority) -> AsyncIterator[Finding]:
+    """Look at what is registered and at the keys."""
+    try:
+        await authority.keyring.refresh(authority.store)
+    except MasterKeyError as error:
+        yield Finding(
+            "master key",
+            "problem",
+            f"it is not the one the database was written under: {error}",
+            "restore the right key from its backup; after a change of keys list the old one in previous_master_keys",
+        )
+    else:
+        yield Finding("master key", "ok", "opens every key in the database")
+    for finding in _signing_keys(authority):
+        yield finding
+    for client in await authority.store.clients.all():
+        for problem in client_problems(client, authority):
+            remedy = f"`mintmark client update {client.client_id}` with what is right, or `mintmark client remove`"
+            yield Finding(f"client {client.client_id}", "problem", problem, remedy)
+        if client.is_confidential and not client.secret_digests:
+            remedy = f"`mintmark client rotate-secret {client.client_id}`"
+            yield Finding(
+                f"client {client.client_id}", "problem", "it has no secret, so it cannot authenticate", remedy
+            )
+    users = await authority.store.users.all()
+    if any(user.disabled_at is None for user in users):
+        yield Finding("users", "ok", f"{len(users)} registered")
+    else:
+        yield Finding(
+            "users", "problem", "nobody can sign in", "`mintmark user create EMAIL`, or `… user enable EMAIL`"
+        )
+
+
+def _signing_keys(authority: Authority) -> list[Finding]:
+    now = authority.clock.now()
+    found = []
+    for alg in authority.policy.signing_algorithms:
+        if (key := schedule.active(authority.keyring.rows, alg, now)) is not None:
+            found.append(Finding(f"{alg} key", "ok", f"{key.kid} signs"))
+        else:
+            waiting = [key.active_at - now for key in authority.keyring.rows if key.alg == alg and key.active_at > now]
+            remedy = (
+                f"the next one signs in {min(waiting)} s; wait for it"
+                if waiting
+                else "start `mintmark serve`, which makes one; `mintmark keys list` shows them"
+            )
+            found.append(Finding(f"{alg} key", "problem", f"no {alg} key may sign", remedy))
+    return found
+
+
+def examine_server(settings: "Settings") -> Finding:
+    """Ask the issuer who it is, as a client does (RFC 8414 §3.3)."""
+    parts = urlsplit(settings.issuer)
+    url = f"{parts.scheme}://{parts.netloc}/.well-known/oauth-authorization-server{parts.path}"
+    # What is on this machine is not behind a proxy.
+    opener = build_opener(ProxyHandler({})) if _is_loopback(parts.hostname or "") else build_opener()
+    try:
+        with opener.open(url, timeout=_TIMEOUT) as response:
+            document: Any = json.loads(response.read(_MAX_BYTES))
+    except HTTPError as error:
+        error.close()
+        remedy = "something else answers there, or the proxy in front does not pass this path on: correct it, or issuer"
+        return Finding("server", "problem", f"{url} answers {error.code}", remedy)
+    except (URLError, TimeoutError, ConnectionError) as error:
+        reason = getattr(error, "reason", error)
+        return Finding("server", "skipped", f"nothing answers at {url} ({reason}); is `mintmark serve` running?")
+    except (OSError, ValueError, HTTPException) as error:
+        remedy = "something else answers there: correct issuer, or the proxy in front"
+        return Finding("server", "problem", f"{url} is no metadata: {type(error).__name__}", remedy)
+    said = document.get("issuer") if isinstance(document, dict) else None
+    if said != settings.issuer:
+        remedy = "clients compare byte for byte: set issuer to the URL that they use, and restart"
+        return Finding("server", "problem", f"{url} names the issuer {said!r}, not {settings.issuer!r}", remedy)
+    return Finding("server", "ok", f"{settings.issuer} answers")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False

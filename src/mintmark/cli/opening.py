@@ -1,0 +1,135 @@
+"""From the settings to an authority that a command can ask, and what can go wrong on the way."""
+
+import asyncio
+import contextlib
+import functools
+import logging
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec
+
+from mintmark.authority.core import Authority
+from mintmark.authority.people import UnacceptableError
+from mintmark.authority.ports import StoreUnavailableError
+from mintmark.authority.wrapping import MasterKeyError
+from mintmark.cli.parameters import chosen_config, config_option
+from mintmark.cli.refusal import Misconfigured, Refusal
+from mintmark.oauth.errors import OAuthError
+
+if TYPE_CHECKING:
+    from mintmark.bootstrap import World
+    from mintmark.config import Settings
+
+P = ParamSpec("P")
+
+MEMORY: Final = "memory:"
+
+
+def load_settings() -> "Settings":
+    """Read the settings that ``--config``, the environment and ``./mintmark.toml`` give.
+
+    Raises:
+        Misconfigured: With everything that is wrong.
+    """
+    from mintmark.config import ConfigError, load  # noqa: PLC0415 - pydantic takes a while; `--help` needs none of it
+
+    try:
+        settings = load(config_file=chosen_config())
+        settings.required_master_key()
+    except ConfigError as error:
+        raise Misconfigured(error.problems) from error
+    return settings
+
+
+def real_world() -> "World":
+    """Return the machine's clock and randomness; tests replace this."""
+    from mintmark.bootstrap import real_world as world  # noqa: PLC0415
+
+    return world()
+
+
+@contextlib.asynccontextmanager
+async def opened(settings: "Settings") -> AsyncIterator[Authority]:
+    """Start an authority on the database that ``settings`` name.
+
+    Raises:
+        Refusal: The database or the master key does not let us.
+    """
+    from mintmark.bootstrap import running  # noqa: PLC0415
+
+    with explained(settings):
+        async with running(settings, real_world()) as authority:
+            yield authority
+
+
+def require_database(settings: "Settings") -> None:
+    """Refuse to make an empty database where somebody expects to find one.
+
+    Raises:
+        Refusal: There is none.
+    """
+    if settings.database == MEMORY:
+        raise Refusal(
+            "the database is `memory:`, which only the serving process can see; set `database` to the path of a file"
+        )
+    if not Path(settings.database).exists():
+        raise Refusal(
+            f"there is no database at {settings.database}; `mintmark init` sets one up, "
+            "`mintmark --config FILE …` looks elsewhere"
+        )
+
+
+@contextlib.contextmanager
+def explained(settings: "Settings") -> Iterator[None]:
+    """Say what to do about the failures that any command may meet.
+
+    Raises:
+        Refusal: Instead of them.
+    """
+    try:
+        yield
+    except UnacceptableError as error:
+        raise Refusal(str(error)) from error
+    except StoreUnavailableError as error:
+        raise Refusal(
+            f"the database {settings.database} cannot be used: {error}. "
+            "Check that the path is right, that this user may write it and its folder, and that the disk has room; "
+            "`mintmark doctor` says more."
+        ) from error
+    except MasterKeyError as error:
+        raise Refusal(
+            f"the master key is not the one that {settings.database} was written under: {error}. "
+            "Check master_key_file in mintmark.toml, or restore the key from its backup."
+        ) from error
+    except OAuthError as error:
+        raise Refusal(f"{error.description} ({error.error}{': ' + error.detail if error.detail else ''})") from error
+
+
+def on_authority(command: Callable[Concatenate[Authority, P], Awaitable[None]]) -> Callable[P, None]:
+    """Turn a coroutine on an authority into a command on the configured one."""
+
+    @config_option
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        settings = load_settings()
+        require_database(settings)
+        quiet_logs()
+
+        async def work() -> None:
+            async with opened(settings) as authority:
+                await command(authority, *args, **kwargs)
+
+        asyncio.run(work())
+
+    return run
+
+
+def quiet_logs() -> None:
+    """Send what libraries log to standard error, warnings and worse: standard output is for results."""
+    import structlog  # noqa: PLC0415
+
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )

@@ -1,0 +1,82 @@
+"""``mintmark role``: named bundles of permissions at a resource."""
+
+import click
+
+from mintmark.authority import registration
+from mintmark.authority.core import Authority
+from mintmark.authority.model import AuditEvent, Role
+from mintmark.authority.ports import AlreadyExistsError
+from mintmark.cli.lookup import find_resource, find_role
+from mintmark.cli.opening import on_authority
+from mintmark.cli.output import show, show_all
+from mintmark.cli.parameters import example, json_option, yes_option
+from mintmark.cli.refusal import Refusal, confirm, taken
+from mintmark.cli.views import role_view
+
+
+@click.group("role")
+def command() -> None:
+    """Roles: named bundles of permissions at a resource."""
+
+
+@command.command("list", epilog=example("mintmark role list"))
+@json_option
+@on_authority
+async def list_roles(authority: Authority, as_json: bool) -> None:
+    """List all roles."""
+    rows = [role_view(role) for role in await authority.store.roles.all()]
+    columns = ("name", "resource", "permissions", "created_at")
+    show_all(rows, columns, as_json=as_json, none="There are no roles; `mintmark role create` makes one.")
+
+
+@command.command("show", epilog=example("mintmark role show editor"))
+@json_option
+@click.argument("name")
+@on_authority
+async def show_role(authority: Authority, name: str, as_json: bool) -> None:
+    """Show one role."""
+    show(role_view(await find_role(authority, name)), as_json=as_json)
+
+
+@command.command(
+    "create",
+    epilog=example("mintmark role create editor --resource https://api.example --permission orders:write"),
+)
+@click.option("--resource", required=True, help="Resource at which it counts.")
+@click.option("--permission", "permissions", multiple=True, help="Permission it carries. May repeat.")
+@json_option
+@click.argument("name")
+@on_authority
+async def create(authority: Authority, name: str, resource: str, permissions: tuple[str, ...], as_json: bool) -> None:
+    """Create a role."""
+    await find_resource(authority, resource)
+    try:
+        role = await registration.create_role(authority, Role(name=name, resource=resource, permissions=permissions))
+    except AlreadyExistsError as error:
+        raise taken("role", name) from error
+    audit = AuditEvent(at=authority.clock.now(), event="role.created", detail={"role": name, "resource": resource})
+    await authority.store.audit.record(audit)
+    show(role_view(role), as_json=as_json)
+
+
+@command.command("remove", epilog=example("mintmark role remove editor"))
+@yes_option
+@json_option
+@click.argument("name")
+@on_authority
+async def remove(authority: Authority, name: str, is_sure: bool, as_json: bool) -> None:
+    """Remove a role that nobody holds."""
+    role = await find_role(authority, name)
+    users = [user.email for user in await authority.store.users.all() if name in user.roles]
+    clients = [client.client_id for client in await authority.store.clients.all() if name in client.roles]
+    if users or clients:
+        holders = ", ".join([*users, *clients][:5]) + (" …" if len(users) + len(clients) > 5 else "")
+        raise Refusal(
+            f"the role {name!r} is held by {holders}; take it from them first, with `mintmark user revoke-role` "
+            "or `mintmark client update`"
+        )
+    confirm(f"Remove the role {name}?", is_sure=is_sure)
+    await authority.store.roles.remove(name)
+    detail: dict[str, str | int] = {"role": name, "resource": role.resource}
+    await authority.store.audit.record(AuditEvent(at=authority.clock.now(), event="role.removed", detail=detail))
+    show({"name": name, "removed": True}, as_json=as_json)

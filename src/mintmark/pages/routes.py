@@ -1,0 +1,67 @@
+"""The route table of the HTML edge. The last row takes whatever no route before it knows."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.routing import BaseRoute, Route
+
+from mintmark.asgi import ASGIApp, Incoming, Receive, Reply, Scope, Send, endpoint
+from mintmark.authority.core import Authority
+from mintmark.oauth.errors import OAuthError
+from mintmark.pages import account_changes, steps, stylesheet
+from mintmark.pages.account import account, home
+from mintmark.pages.authorize import authorize
+from mintmark.pages.consent import consent
+from mintmark.pages.error import error_page, not_found
+from mintmark.pages.login import login
+from mintmark.pages.logout import logout, signed_out
+
+PageHandler = Callable[[Authority, Incoming], Awaitable[Reply]]
+
+_GET: Final = ("GET",)
+_POST: Final = ("POST",)
+_FORM: Final = ("GET", "POST")
+_ANY: Final = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+_TABLE: Final[tuple[tuple[str, PageHandler, tuple[str, ...]], ...]] = (
+    (steps.AUTHORIZE, authorize, _FORM),
+    (steps.LOGIN, login, _FORM),
+    (steps.CONSENT, consent, _FORM),
+    (steps.LOGOUT, logout, _FORM),
+    (steps.SIGNED_OUT, signed_out, _GET),
+    (steps.ACCOUNT, account, _GET),
+    (f"{steps.ACCOUNT}/withdraw", account_changes.withdraw, _POST),
+    (f"{steps.ACCOUNT}/sessions/end", account_changes.end_other_session, _POST),
+    (f"{steps.ACCOUNT}/password", account_changes.change_password, _POST),
+    (f"{steps.ACCOUNT}/sign-out", account_changes.sign_out, _POST),
+    ("/", home, _GET),
+    (stylesheet.PATH, stylesheet.stylesheet, _GET),
+    ("/{path:path}", not_found, _ANY),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Application:
+    """An ASGI application as an instance: Starlette takes a plain function for a request handler."""
+
+    application: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        await self.application(scope, receive, send)
+
+
+def page_routes(authority: Authority) -> list[BaseRoute]:
+    """Return the routes of all pages."""
+    return [_route(authority, *row) for row in _TABLE]
+
+
+def _route(authority: Authority, path: str, handler: PageHandler, methods: tuple[str, ...]) -> Route:
+    async def handle(incoming: Incoming) -> Reply:
+        return await handler(authority, incoming)
+
+    def render(error: OAuthError) -> Reply:
+        return error_page(authority.policy, error)
+
+    return Route(path, _Application(endpoint(handle, methods, render)))

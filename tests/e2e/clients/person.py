@@ -1,0 +1,43 @@
+"""A person at a browser: what they see and press on the authority's pages."""
+
+from dataclasses import dataclass
+
+from playwright.sync_api import BrowserContext, Page
+from tests.e2e.clients.application import Answer, Application
+from tests.support.installation import PASSWORD
+
+
+@dataclass(frozen=True)
+class Person:
+    email: str
+    context: BrowserContext
+    page: Page
+    application: Application
+
+    def go(self, url: str) -> None:
+        self.page.goto(url)
+
+    def fill_in(self, password: str = PASSWORD, page: Page | None = None) -> None:
+        """Type email and password and press the button."""
+        page = page or self.page
+        page.fill("#email", self.email)
+        page.fill("#password", password)
+        page.click("#sign-in")
+
+    def allow(self) -> Answer:
+        self.page.click("#allow")
+        return self.application.answer()
+
+    def deny(self) -> Answer:
+        self.page.click("#deny")
+        return self.application.answer()
+
+    def authorize(self, url: str) -> Answer:
+        """Follow an application that has never been here: sign in, allow, arrive."""
+        self.go(url)
+        self.fill_in()
+        return self.allow()
+
+    def path(self) -> str:
+        """Return where the browser is, without origin and query."""
+        return str(self.page.evaluate("location.pathname"))

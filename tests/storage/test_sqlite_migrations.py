@@ -1,0 +1,123 @@
+"""Migrations: fresh, again, from a newer version, interrupted, by several at once."""
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.storage.store_things import NOW, client
+
+from mintmark.authority.ports import StoreUnavailableError
+from mintmark.storage.sqlite import SQLiteStore, UnknownSchemaError
+from mintmark.storage.sqlite.connections import connect
+from mintmark.storage.sqlite.migrations import Migration, migrate, migrations, version_of
+
+KNOWN = migrations()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "m.db"
+
+
+def tables(path: Path) -> set[str]:
+    connection = connect(path, busy_timeout=1)
+    try:
+        return {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    finally:
+        connection.close()
+
+
+def history(path: Path) -> list[tuple[int, int]]:
+    connection = connect(path, busy_timeout=1)
+    try:
+        return connection.execute("SELECT version, applied_at FROM schema_version ORDER BY version").fetchall()
+    finally:
+        connection.close()
+
+
+async def test_a_fresh_file_gets_every_migration_once(path: Path) -> None:
+    await SQLiteStore.open(path, now=NOW).close()
+    await SQLiteStore.open(path, now=NOW + 1).close()
+    assert history(path) == [(step.version, NOW) for step in KNOWN]
+
+
+async def test_a_new_migration_is_applied_to_what_is_there(path: Path) -> None:
+    store = SQLiteStore.open(path, now=NOW)
+    await store.clients.add(client())
+    await store.close()
+    connection = connect(path, busy_timeout=1)
+    further = Migration(
+        len(KNOWN) + 1, "-- why; not only how\nCREATE TABLE further (x);\n\nINSERT INTO further VALUES (';');"
+    )
+    assert migrate(connection, [*KNOWN, further], now=NOW + 9) == len(KNOWN) + 1
+    assert connection.execute("SELECT x FROM further").fetchall() == [(";",)]
+    assert connection.execute("SELECT client_id FROM clients").fetchall() == [("shop",)]
+    connection.close()
+    assert history(path)[-1] == (len(KNOWN) + 1, NOW + 9)
+
+
+async def test_a_newer_database_is_refused_and_the_message_says_what_to_do(path: Path) -> None:
+    await SQLiteStore.open(path, now=NOW).close()
+    connection = connect(path, busy_timeout=1)
+    connection.execute("INSERT INTO schema_version VALUES (99, 0)")
+    connection.close()
+    with pytest.raises(UnknownSchemaError, match=r"schema 99.*Install that version or a later one, or restore"):
+        SQLiteStore.open(path, now=NOW)
+    assert history(path)[-1] == (99, 0)
+
+
+@pytest.mark.parametrize(("change", "said"), [("INSERT INTO schema_version VALUES (99, 0)", "newer"), ("DELETE FROM schema_version", "older")])  # fmt: skip
+async def test_check_notices_a_schema_that_changed_below_it(path: Path, change: str, said: str) -> None:
+    store = SQLiteStore.open(path, now=NOW)
+    await store.check()
+    connection = connect(path, busy_timeout=1)
+    connection.execute(change)
+    connection.close()
+    with pytest.raises(StoreUnavailableError, match=said):
+        await store.check()
+    await store.close()
+
+
+def test_a_step_that_fails_leaves_nothing_and_can_be_taken_again(path: Path) -> None:
+    connection = connect(path, busy_timeout=1)
+    steps = [
+        Migration(1, "CREATE TABLE one (x);"),
+        Migration(2, "CREATE TABLE two (x);\nINSERT INTO nowhere VALUES (1);"),
+    ]
+    with pytest.raises(sqlite3.OperationalError):
+        migrate(connection, steps, now=NOW)
+    assert not connection.in_transaction
+    assert tables(path) == {"schema_version", "one"}
+    mended = [steps[0], Migration(2, "CREATE TABLE two (x);")]
+    assert migrate(connection, mended, now=NOW) == 2
+    connection.close()
+    assert tables(path) == {"schema_version", "one", "two"}
+
+
+def test_a_process_killed_in_the_middle_of_a_step_leaves_nothing(path: Path) -> None:
+    killed = subprocess.run([sys.executable, "-m", "tests.storage.children", "die_while_migrating", path], check=False)
+    assert killed.returncode == -9
+    assert tables(path).isdisjoint({"half", "whole"})
+    connection = connect(path, busy_timeout=1)
+    assert version_of(connection) == len(KNOWN)
+    connection.close()
+
+
+def test_an_unfinished_statement_is_a_mistake(path: Path) -> None:
+    connection = connect(path, busy_timeout=1)
+    with pytest.raises(ValueError, match="no semicolon"):
+        migrate(connection, [Migration(1, "CREATE TABLE one (x);\nCREATE TABLE two (x)\n")], now=NOW)
+    connection.close()
+    assert tables(path) == set()
+
+
+def test_several_processes_may_open_a_new_file_at_once(path: Path) -> None:
+    command = [sys.executable, "-m", "tests.storage.children", "add_clients", str(path)]
+    children = [subprocess.Popen([*command, prefix]) for prefix in "abc"]
+    assert [child.wait(30) for child in children] == [0, 0, 0]
+    assert len(history(path)) == len(KNOWN)
+    connection = connect(path, busy_timeout=1)
+    assert connection.execute("SELECT count(*) FROM clients").fetchone() == (150,)
+    connection.close()
