@@ -80,7 +80,18 @@ class _TooLargeError(Exception):
     """The body is longer than the limit."""
 
 
-def endpoint(handler: Handler, methods: Iterable[str], render: Render, *, is_cors: bool = False) -> ASGIApp:
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An ASGI application as an instance: Starlette's ``Route`` takes a plain function for a request handler."""
+
+    application: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        await self.application(scope, receive, send)
+
+
+def endpoint(handler: Handler, methods: Iterable[str], render: Render, *, is_cors: bool = False) -> Endpoint:
     """Make an ASGI application of a handler.
 
     Args:
@@ -108,7 +119,7 @@ def endpoint(handler: Handler, methods: Iterable[str], render: Render, *, is_cor
             reply = Reply(reply.status, b"", (*reply.headers, (b"content-length", b"%d" % len(reply.body))))
         await _send(send, Reply(reply.status, reply.body, (*reply.headers, *cors)) if is_cors else reply)
 
-    return application
+    return Endpoint(application)
 
 
 _PREFLIGHT: Final[Headers] = (

@@ -17,14 +17,14 @@ from mintmark.authority.policy import Policy
 from mintmark.authority.ports import Clock, Randomness, Store, StoreUnavailableError
 from mintmark.authority.wrapping import MasterKeys
 from mintmark.config import Settings
-from mintmark.pages.routes import page_routes
+from mintmark.pages.routes import page_routes, unknown_pages
 from mintmark.storage.memory import MemoryStore
 from mintmark.storage.sqlite import SQLiteStore
 from mintmark.system.clock import SystemClock, SystemRandomness
 from mintmark.system.limiting import MemoryLimiter
 from mintmark.system.passwords import Argon2Passwords
 from mintmark.system.signing import PoolSigner
-from mintmark.web.routes import web_routes
+from mintmark.web.routes import unknown_routes, web_routes
 
 _CATCH_UP_EVERY: Final = 1.0
 
@@ -109,7 +109,8 @@ async def running(settings: Settings, world: World | None = None) -> AsyncIterat
 
 def routes(authority: Authority) -> list[BaseRoute]:
     """Return every route of the authority: protocol endpoints first, since they are the busy ones."""
-    return [*web_routes(authority), *page_routes(authority)]
+    known = [*web_routes(authority), *page_routes(authority)]
+    return [*known, *unknown_routes(authority), *unknown_pages(authority)]
 
 
 def application(authority: Authority) -> Router:

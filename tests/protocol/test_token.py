@@ -231,7 +231,7 @@ async def test_guessing_is_slow_at_every_endpoint_that_authenticates(mint: Insta
         statuses = [answer.status_code for answer in answers]
         assert statuses == sorted(statuses)
         assert set(statuses) == {401, 429}
-        assert statuses.count(401) == 20
+        assert statuses.count(401) in {20, 21}  # 20 are free, then one each three seconds
 
 
 @pytest.mark.spec("T10", "RFC 6749 §10.10")

@@ -1,8 +1,11 @@
 """Migrations: fresh, again, from a newer version, interrupted, by several at once."""
 
+import asyncio
 import sqlite3
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -121,3 +124,17 @@ def test_several_processes_may_open_a_new_file_at_once(path: Path) -> None:
     connection = connect(path, busy_timeout=1)
     assert connection.execute("SELECT count(*) FROM clients").fetchone() == (150,)
     connection.close()
+
+
+def test_several_threads_may_open_a_new_file_at_once(tmp_path: Path) -> None:
+    """SQLite answers "locked" at once, without waiting, to whoever meets another turning the file into WAL mode."""
+    barrier = threading.Barrier(6)
+
+    def open_and_close(path: Path) -> None:
+        barrier.wait()
+        asyncio.run(SQLiteStore.open(path, now=NOW).close())
+
+    with ThreadPoolExecutor(6) as pool:
+        for number in range(5):
+            list(pool.map(open_and_close, [tmp_path / f"{number}.db"] * 6))
+            assert len(history(tmp_path / f"{number}.db")) == len(KNOWN)

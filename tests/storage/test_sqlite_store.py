@@ -248,6 +248,15 @@ async def test_a_document_of_another_shape_is_not_taken_for_a_missing_one(store:
         await store.users.get("usr_ada")
 
 
+async def test_a_grant_found_needed_is_not_looked_at_again_in_vain(store: SQLiteStore, path: Path) -> None:
+    await store.grants.add(grant(), event())
+    await store.grants.advance(step())
+    await store.sweep(NOW + 100, 10)
+    assert run(path, "SELECT sweep_at FROM grants") == [(NOW + 200,)]  # its access token's end, then its idle limit
+    await store.sweep(NOW + 200, 10)
+    assert run(path, "SELECT sweep_at FROM grants") == [(NOW + 300,)]
+
+
 async def test_a_grant_takes_at_most_400_bytes(store: SQLiteStore, path: Path) -> None:
     def typical(number: int) -> object:
         name = f"{number:022d}"

@@ -64,6 +64,12 @@ async def test_a_step_keeps_a_grant_for_as_long_as_it_says(store: Store) -> None
     assert await store.sweep(NOW + 400, 10) == {**NOTHING, "grants": 1}
 
 
+async def test_a_grant_never_looked_at_before_is_kept_for_its_access_token(store: Store) -> None:
+    await store.grants.add(grant(), event())
+    assert await store.grants.advance(step(idle_expires_at=NOW + 300, access_expires_at=NOW + 400))
+    assert await store.sweep(NOW + 350, 10) == NOTHING
+
+
 async def test_an_ended_grant_goes_with_its_last_access_token(store: Store) -> None:
     await store.grants.add(refreshed(), event())
     assert await store.sweep(NOW + 1, 10) == NOTHING

@@ -1,5 +1,6 @@
 """A whole authority in this process, spoken to over ASGI as clients and browsers speak to it."""
 
+import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -120,11 +121,11 @@ class Installation:
                 path = urlsplit(location).path
                 if path.endswith("/consent"):
                     page = await browser.get(location)
-                    form = {"form_token": form_token(page), "decision": "allow"}
+                    form = hidden_fields(page) | {"decision": "allow"}
                     response = await browser.post(location, data=form)
                 elif path.endswith("/login"):
                     page = await browser.get(location)
-                    form = {"form_token": form_token(page), "email": "ada@example.com", "password": PASSWORD}
+                    form = hidden_fields(page) | {"email": "ada@example.com", "password": PASSWORD}
                     response = await browser.post(location, data=form)
                 else:
                     response = await browser.get(location)
@@ -180,11 +181,16 @@ def authorize_url(client_id: str = "web", **extra: Any) -> str:
     return f"{PREFIX}/authorize?{urlencode(authorization_request(client_id, **extra))}"
 
 
+def hidden_fields(page: httpx.Response) -> dict[str, str]:
+    """Return the hidden fields of a page's form, as a browser would send them."""
+    found = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', page.text)
+    assert found, page.text[:2000]
+    return {name: html.unescape(value) for name, value in found}
+
+
 def form_token(page: httpx.Response) -> str:
     """Return the synchronizer token of the first form of a page."""
-    found = re.search(r'name="form_token"\s+value="([^"]+)"', page.text)
-    assert found is not None, page.text[:2000]
-    return found[1]
+    return hidden_fields(page)["form_token"]
 
 
 async def sign_in(http: httpx.AsyncClient, email: str = "ada@example.com", password: str = PASSWORD) -> httpx.Response:

@@ -21,13 +21,21 @@ _PICK: Final = (
 
 
 @click.command("dev", epilog=example("mintmark dev", "mintmark dev --port 9000"))
-@click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="Port to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=8080,
+    envvar="MINTMARK_PORT",
+    show_default=True,
+    show_envvar=True,
+    help="Port to listen on.",
+)
 @click.option("--host", default=LOOPBACK[0], show_default=True, help="Loopback address to listen on.")
 def command(port: int, host: str) -> None:
     """Start an authority for development: in memory, on this machine only.
 
-    It comes with a user, an API and three clients, and prints lines to paste. It reads no settings, and everything is
-    forgotten when it ends.
+    It comes with a user, an API and three clients, and prints lines to paste. It reads no settings, and
+    everything is forgotten when it ends.
     """
     if host not in LOOPBACK:
         raise click.UsageError(

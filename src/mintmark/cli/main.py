@@ -91,3 +91,7 @@ def cli(ctx: click.Context, config: Path | None) -> None:
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
     cli.main(args=None if args is None else list(args), prog_name="mintmark")
+
+
+if __name__ == "__main__":
+    main()

@@ -116,7 +116,7 @@ async def _application(
     client = await authority.store.clients.get(client_id)
     resources = [] if client is None else list((await authority.landscape(client, ())).resources.values())
     remembered = () if consent is None else consent.scope
-    scope = dict.fromkeys([*remembered, *(name for grant in grants for name in grant.authorization.scope)])
+    scope = sorted({*remembered, *(name for grant in grants for name in grant.authorization.scope)})
     members = [member for grant in grants for member in grant.authorization.claims.values()]
     return _Application(
         client_id=client_id,

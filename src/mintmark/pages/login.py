@@ -5,13 +5,15 @@ from typing import Final
 
 from mintmark.asgi import Headers, Incoming, Reply
 from mintmark.authority.authorize import AuthorizationError, AuthorizationRequest, read
+from mintmark.authority.checks.claims import values_asked
 from mintmark.authority.core import Authority
-from mintmark.authority.login import NotSignedIn, sign_in
+from mintmark.authority.login import NotSignedIn, current_session, sign_in
 from mintmark.oauth.parameters import Parameters
 from mintmark.pages import rendering, steps, words
 from mintmark.pages.browser import Browser, browser_of, cookie_of, own_form, set_cookie
 
 _WRONG: Final = "The email or the password is not right. Check both and try again."
+_OTHER_ACCOUNT: Final = "You are signed in already, but the application asks for another account."
 
 # Browsers and password managers take any 4xx after a sign-in form for "it failed" and do not offer to save what was
 # typed. 401 would have to name an HTTP authentication scheme (RFC 9110 §15.5.2), and there is none for forms.
@@ -49,7 +51,8 @@ async def login(authority: Authority, incoming: Incoming) -> Reply:
     visit = await _visit(authority, incoming.parameters())
     if incoming.method != "POST":
         email = "" if visit.request is None else visit.request.login_hint
-        return _page(authority, browser_of(authority, incoming), visit, email=email)
+        caution = await _caution(authority, incoming, visit.request)
+        return _page(authority, browser_of(authority, incoming), visit, email=email, caution=caution)
     form = own_form(authority.policy, incoming, again=visit.path)
     email = form.get("email") or ""
     outcome = await sign_in(
@@ -77,6 +80,15 @@ async def _visit(authority: Authority, parameters: Parameters) -> _Visit:
         raise refusal.error from refusal
 
 
+async def _caution(authority: Authority, incoming: Incoming, request: AuthorizationRequest | None) -> str:
+    """Say why the form is shown to somebody who has just signed in: only another account will do."""
+    session = await current_session(authority, cookie_of(authority.policy, incoming))
+    if session is None or request is None:
+        return ""
+    expected = [*([] if request.subject is None else [request.subject]), *values_asked(request.claims, "sub")]
+    return _OTHER_ACCOUNT if expected and session.subject not in expected else ""
+
+
 def _refusal(outcome: NotSignedIn) -> _Refusal:
     if not outcome.retry_after:
         return _Refusal(_WRONG, _REFUSED)
@@ -85,7 +97,13 @@ def _refusal(outcome: NotSignedIn) -> _Refusal:
 
 
 def _page(
-    authority: Authority, browser: Browser, visit: _Visit, *, email: str, refusal: _Refusal | None = None
+    authority: Authority,
+    browser: Browser,
+    visit: _Visit,
+    *,
+    email: str,
+    caution: str = "",
+    refusal: _Refusal | None = None,
 ) -> Reply:
     cookie = set_cookie(authority.policy, browser.cookie) if browser.is_new else ()
     request = visit.request
@@ -100,5 +118,6 @@ def _page(
         client_name=None if request is None else request.client.name,
         place=None if request is None else words.return_place(request.reply_to.redirect_uri),
         email=email,
+        caution=caution,
         problem=None if refusal is None else refusal.message,
     )

@@ -1,12 +1,11 @@
-"""The route table of the HTML edge. The last row takes whatever no route before it knows."""
+"""The route table of the HTML edge."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Final
 
 from starlette.routing import BaseRoute, Route
 
-from mintmark.asgi import ASGIApp, Incoming, Receive, Reply, Scope, Send, endpoint
+from mintmark.asgi import Incoming, Reply, endpoint
 from mintmark.authority.core import Authority
 from mintmark.oauth.errors import OAuthError
 from mintmark.pages import account_changes, steps, stylesheet
@@ -37,24 +36,17 @@ _TABLE: Final[tuple[tuple[str, PageHandler, tuple[str, ...]], ...]] = (
     (f"{steps.ACCOUNT}/sign-out", account_changes.sign_out, _POST),
     ("/", home, _GET),
     (stylesheet.PATH, stylesheet.stylesheet, _GET),
-    ("/{path:path}", not_found, _ANY),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _Application:
-    """An ASGI application as an instance: Starlette takes a plain function for a request handler."""
-
-    application: ASGIApp
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        await self.application(scope, receive, send)
 
 
 def page_routes(authority: Authority) -> list[BaseRoute]:
     """Return the routes of all pages."""
     return [_route(authority, *row) for row in _TABLE]
+
+
+def unknown_pages(authority: Authority) -> list[BaseRoute]:
+    """Return the route that takes whatever no other knows; it comes last."""
+    return [_route(authority, "/{path:path}", not_found, _ANY)]
 
 
 def _route(authority: Authority, path: str, handler: PageHandler, methods: tuple[str, ...]) -> Route:
@@ -64,4 +56,4 @@ def _route(authority: Authority, path: str, handler: PageHandler, methods: tuple
     def render(error: OAuthError) -> Reply:
         return error_page(authority.policy, error)
 
-    return Route(path, _Application(endpoint(handle, methods, render)))
+    return Route(path, endpoint(handle, methods, render))

@@ -1,47 +1,24 @@
 """The route table of the JSON edge, busy endpoints first."""
 
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from urllib.parse import urlsplit
 
 from starlette.routing import BaseRoute, Route
 
-from mintmark.asgi import ASGIApp, Incoming, Receive, Render, Reply, Scope, Send, endpoint
+from mintmark.asgi import Incoming, Render, Reply, endpoint
 from mintmark.authority.core import Authority
 from mintmark.authority.metadata import PATHS, PREFIX
 from mintmark.oauth.errors import OAuthError
 from mintmark.web import health, introspect, revoke, token, userinfo, well_known
 from mintmark.web.rendering import bearer_error_reply, error_reply
 
-Endpoint = Callable[[Authority, Incoming], Awaitable[Reply]]
-
-
-class Mounted:
-    """An ASGI application that Starlette's ``Route`` takes as one (a plain function it would take as a handler)."""
-
-    def __init__(self, application: ASGIApp) -> None:
-        self._application = application
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on."""
-        await self._application(scope, receive, send)
+Answer = Callable[[Authority, Incoming], Awaitable[Reply]]
 
 
 def web_routes(authority: Authority) -> list[BaseRoute]:
     """Return the routes of every JSON endpoint."""
-
-    def route(
-        path: str,
-        answer: Endpoint,
-        methods: Iterable[str],
-        *,
-        render: Render = error_reply,
-        is_cors: bool = False,
-    ) -> Route:
-        async def handler(incoming: Incoming) -> Reply:
-            return await answer(authority, incoming)
-
-        return Route(path, Mounted(endpoint(handler, methods, render, is_cors=is_cors)))
-
+    route = partial(_route, authority)
     post, get, both = ("POST",), ("GET",), ("GET", "POST")
     issuer_path = urlsplit(authority.policy.issuer).path
     documents = [
@@ -60,9 +37,28 @@ def web_routes(authority: Authority) -> list[BaseRoute]:
         *(route(path, well_known.metadata, get, is_cors=True) for path in documents),
         route("/livez", health.livez, get),
         route("/readyz", health.readyz, get),
-        route(PREFIX + "/{rest:path}", _unknown, both),
-        route("/.well-known/{rest:path}", _unknown, both),
     ]
+
+
+def unknown_routes(authority: Authority) -> list[BaseRoute]:
+    """Return the routes of what is not there below the protocol's prefixes; they come after all others."""
+    methods = ("GET", "POST")
+    return [_route(authority, f"{prefix}/{{rest:path}}", _unknown, methods) for prefix in (PREFIX, "/.well-known")]
+
+
+def _route(
+    authority: Authority,
+    path: str,
+    answer: Answer,
+    methods: Iterable[str],
+    *,
+    render: Render = error_reply,
+    is_cors: bool = False,
+) -> Route:
+    async def handler(incoming: Incoming) -> Reply:
+        return await answer(authority, incoming)
+
+    return Route(path, endpoint(handler, methods, render, is_cors=is_cors))
 
 
 async def _unknown(_authority: Authority, incoming: Incoming) -> Reply:
