@@ -5,7 +5,7 @@ import itertools
 import json
 import tempfile
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -61,7 +61,7 @@ class Access:
     jti: str
     issued_at: int
     expires_at: int
-    value: str
+    value: str = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class GrantMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.clock = FixedClock(START)
+        self.clock = FixedClock(START + 60)  # the keys made at START are active by every clock
         self.runner = asyncio.Runner()
         self.disk = self.make_disk()
         self.boots = itertools.count()
@@ -98,12 +98,13 @@ class GrantMachine(RuleBasedStateMachine):
             }
         )
         self.ids: dict[str, bytes] = {}
+        self.owners: dict[str, str] = {}
         self.codes: dict[str, str] = {}
         self.tokens: dict[tuple[str, int], str] = {}
         self.held: dict[str, int] = {}
         self.idle_at_least_until: dict[tuple[str, int], int] = {}
         self.access: list[Access] = []
-        self.latest = START
+        self.latest = self.clock.now()
         self.nodes = [self.boot(number) for number in (0, 1)]
 
     def make_disk(self) -> Disk:
@@ -153,6 +154,7 @@ class GrantMachine(RuleBasedStateMachine):
         assert parsed is not None
         name = f"g{len(self.ids) + 1}"
         self.ids[name], self.codes[name] = parsed.grant_id, code
+        self.owners[name] = client
         stored = self.run(node.store.grants.get(parsed.grant_id))
         assert stored is not None
         assert set(stored.authorization.scope) <= set(scope)
@@ -279,8 +281,8 @@ class GrantMachine(RuleBasedStateMachine):
             is_refused = True
         if is_alive is not None:
             assert is_refused == (is_alive and by == "other"), self.story(f"revoking {access}")
-        if by == "owner":
-            self.model.revoked.add(access.jti)
+            if by == "owner":
+                self.model.revoked.add(access.jti)
 
     @rule(
         grant=grants,
@@ -575,13 +577,7 @@ class GrantMachine(RuleBasedStateMachine):
         return "\n".join([f"at t+{self.clock.now() - START}:", *(f"  {line}" for line in lines), *rows, *clients])
 
     def _who(self, grant: str, by: str = "owner") -> str:
-        return "other" if by == "other" else self._owners[grant]
-
-    @property
-    def _owners(self) -> dict[str, str]:
-        owners = self.__dict__.setdefault("owners", {})
-        owners.update({name: row.client for name, row in self.model.rows.items()})
-        return owners
+        return "other" if by == "other" else self.owners[grant]
 
     def _seen(self, grant: str, back: int) -> int | None:
         seen = sorted((generation for name, generation in self.tokens if name == grant), reverse=True)

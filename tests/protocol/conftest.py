@@ -1,7 +1,9 @@
 """Fixtures for the protocol tests: fast keys, and an authority on each store."""
 
 from collections.abc import AsyncIterator, Iterator
+from functools import cache
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from tests.support.installation import Installation, install
@@ -11,6 +13,7 @@ from tests.support.world import FixedClock
 from mintmark.authority.ports import Store
 from mintmark.storage.memory import MemoryStore
 from mintmark.storage.sqlite import SQLiteStore
+from mintmark.system.passwords import Argon2Passwords
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +37,14 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     )
     yield opened
     await opened.close()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def judged_once() -> Iterator[None]:
+    """Each password is judged once in a run: it takes as long as the rest of an installation."""
+    judge = cache(Argon2Passwords.weakness)
+    with patch.object(Argon2Passwords, "weakness", lambda _, password, words: judge(None, password, tuple(words))):
+        yield
 
 
 @pytest.fixture

@@ -126,8 +126,25 @@ def test_several_processes_may_open_a_new_file_at_once(path: Path) -> None:
     connection.close()
 
 
+async def test_a_new_file_that_another_is_just_creating_is_opened_patiently(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite says "locked" at once, whatever its timeout, to whoever meets another while turning to WAL mode."""
+    other = connect(path, busy_timeout=0)
+    other.execute("BEGIN IMMEDIATE")
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        other.execute("ROLLBACK")
+
+    monkeypatch.setattr("mintmark.storage.sqlite.store.time.sleep", pause)
+    await SQLiteStore.open(path, now=NOW).close()
+    other.close()
+    assert len(pauses) == 1
+
+
 def test_several_threads_may_open_a_new_file_at_once(tmp_path: Path) -> None:
-    """SQLite answers "locked" at once, without waiting, to whoever meets another turning the file into WAL mode."""
     barrier = threading.Barrier(6)
 
     def open_and_close(path: Path) -> None:

@@ -4,7 +4,18 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from tests.storage.store_things import NOW, authorization, event, events, grant, grant_id, refreshed, revoked, step
+from tests.storage.store_things import (
+    NOW,
+    authorization,
+    event,
+    events,
+    grant,
+    grant_id,
+    refreshed,
+    revoked,
+    session,
+    step,
+)
 
 from mintmark.authority.ports import AlreadyExistsError, GrantSelector, Store
 
@@ -242,3 +253,14 @@ async def test_of_many_ends_one_counts_and_one_revokes(store: Store) -> None:
     ends = [store.grants.end(BY_ID, reason="x", at=NOW, audit=event()) for _ in range(20)]
     assert sum(await asyncio.gather(*ends)) == 1
     assert len(await revoked(store)) == 1
+
+
+async def test_a_grant_of_a_session_is_stored_only_while_the_session_is_there(store: Store) -> None:
+    """A sign-out that ended the session first has ended every grant that can come of it (invariant I6)."""
+    signed_in = session()
+    await store.sessions.add(signed_in, replaces=None, audit=event("sign-in"))
+    assert await store.grants.add(grant("in time"), event("issued"), if_session=signed_in.sid) is True
+    await store.sessions.end(sid=signed_in.sid, audit=event("sign-out"))
+    assert await store.grants.add(grant("too late"), event("issued"), if_session=signed_in.sid) is False
+    assert await store.grants.get(grant_id("too late")) is None
+    assert await events(store) == ["sign-in", "issued", "sign-out"]

@@ -12,12 +12,13 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
 import uvicorn
+from pydantic import SecretBytes
 from tests.support.installation import API, PASSWORD
 
 from mintmark import bootstrap
@@ -45,8 +46,8 @@ class Served:
     """
 
     issuer: str
-    secrets: dict[str, str]
-    people: list[str]
+    secrets: dict[str, str] = field(repr=False)
+    people: list[str] = field(repr=False)
 
 
 @contextlib.contextmanager
@@ -83,7 +84,7 @@ async def _serve(database: str, application: str) -> None:
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         issuer = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        settings = Settings(issuer=issuer, database=database, master_key=bytes(32))
+        settings = Settings(issuer=issuer, database=database, master_key=SecretBytes(bytes(32)))
         world = bootstrap.World(SystemClock(), SystemRandomness(), has_cheap_passwords=True)
         async with (
             bootstrap.running(settings, world) as authority,

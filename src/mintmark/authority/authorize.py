@@ -275,7 +275,11 @@ def deny(authority: Authority, request: AuthorizationRequest) -> Answer:
 
 
 async def grant_code(authority: Authority, request: AuthorizationRequest, session: Session, target: Target) -> Answer:
-    """Create the grant and return its code, generation 0 (design §2.1)."""
+    """Create the grant and return its code, generation 0 (design §2.1).
+
+    Raises:
+        AuthorizationError: ``access_denied`` if the session ended in the meantime.
+    """
     now = authority.clock.now()
     lifetimes = request.client.lifetimes(authority.policy)
     has_refresh = "refresh_token" in request.client.grant_types
@@ -312,5 +316,7 @@ async def grant_code(authority: Authority, request: AuthorizationRequest, sessio
         gid=grant.gid,
         detail=detail,
     )
-    await authority.store.grants.add(grant, audit)
+    if not await authority.store.grants.add(grant, audit, if_session=session.sid):
+        error = OAuthError("access_denied", "The sign-in has ended", detail="session ended while authorizing")
+        raise refusal(authority.policy, request.reply_to, error)
     return _answer(authority.policy, request.reply_to, {"code": authority.keyring.secrets.derive("code", grant, 0)})

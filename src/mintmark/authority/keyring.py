@@ -145,9 +145,7 @@ async def retire_emergency(keyring: Keyring, store: Store, clock: Clock, kid: st
         if emergency is None:
             return None
         audit = AuditEvent(at=now, event="keys.retired_in_emergency", detail={"kid": kid})
-        done = await store.keys.change(
-            keyring.rows, emergency.changed, revocations=[emergency.revocation], audit=audit
-        )
+        done = await store.keys.change(keyring.rows, emergency.changed, revocations=[emergency.revocation], audit=audit)
         await keyring.refresh(store)
         if done:
             await keep_up(keyring, store, clock)

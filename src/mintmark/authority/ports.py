@@ -166,8 +166,11 @@ class Grants(Protocol):
         """Return the grants selected that have neither ended nor expired."""
         ...
 
-    async def add(self, grant: Grant, audit: AuditEvent) -> None:
-        """Store a new grant, and the event with it."""
+    async def add(self, grant: Grant, audit: AuditEvent, *, if_session: str | None = None) -> bool:
+        """Store a new grant, and the event with it; with ``if_session``, only while that session is there.
+
+        A sign-out or a password change that ends the sessions before the grants therefore misses none (invariant I6).
+        """
         ...
 
     async def advance(self, step: Advance) -> bool:

@@ -155,7 +155,7 @@ async def _take_back(authority: Authority, client: Client, reason: str) -> None:
         kind="client_id",
         value=client.client_id,
         before=now,
-        expires_at=now + client.lifetimes(authority.policy).access_token_lifetime,
+        expires_at=now + authority.policy.longest_token_lifetime,  # its own lifetime may have been longer once
     )
     audit = AuditEvent(at=now, event="client.tokens_revoked", client_id=client.client_id, detail={"reason": reason})
     await authority.store.revocations.add(revocation, audit)

@@ -9,7 +9,7 @@ from mintmark.authority import registration
 from mintmark.authority.core import Authority
 from mintmark.authority.model import Client
 from mintmark.authority.ports import AlreadyExistsError
-from mintmark.cli.client_options import CLEARABLE, KINDS, given_fields, registration_options
+from mintmark.cli.client_options import CLEARABLE, KINDS, defaults_of, given_fields, registration_options
 from mintmark.cli.lookup import find_client
 from mintmark.cli.opening import on_authority
 from mintmark.cli.output import say, show, show_all
@@ -65,7 +65,7 @@ async def show_client(authority: Authority, client_id: str, as_json: bool) -> No
 async def create(authority: Authority, /, client_id: str, kind: str | None, as_json: bool, **options: Any) -> None:
     """Register a client; one that can keep a secret gets one, printed this once."""
     fields = given_fields(options)
-    defaults = KINDS[kind or ("web" if "redirect_uris" in fields else "service")]
+    defaults = defaults_of(kind, fields.get("redirect_uris", ()))
     named = fields.get("resources", ())
     if len(named) == 1 and "default_resource" not in fields:
         fields["default_resource"] = named[0]

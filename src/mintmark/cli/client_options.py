@@ -1,6 +1,6 @@
 """The options that describe a client's registration, and what they mean."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, get_args
 
 import click
@@ -35,6 +35,9 @@ _LIFETIMES: Final = {
     "refresh_idle_lifetime": "Seconds a refresh token may stay unused",
     "refresh_grace": "Seconds in which a lost response is answered again",
 }
+SIGNING_ALGORITHMS: Final[tuple[Algorithm, ...]] = tuple(alg for alg in get_args(Algorithm) if alg != "HS256")
+"""Those with a public key that others can verify with."""
+
 _OPTIONAL: Final = ("default_resource", "access_token_signed_response_alg", *_LIFETIMES)
 
 CLEARABLE: Final[dict[str, tuple[str, Any]]] = {
@@ -43,7 +46,13 @@ CLEARABLE: Final[dict[str, tuple[str, Any]]] = {
 }
 """What ``client update --clear`` takes: the option, the field and what it becomes."""
 
-Decorator = Callable[[Command], Command]
+
+def defaults_of(kind: str | None, redirect_uris: Sequence[str]) -> dict[str, Any]:
+    """Return what goes without saying for a client of ``kind``, or of the kind that its redirect URIs suggest."""
+    found = KINDS[kind or ("web" if redirect_uris else "service")]
+    if any(uri.startswith("http://") for uri in redirect_uris):  # it runs on its user's machine (RFC 8252 §7.3)
+        return {**found, "application_type": "native"}
+    return found
 
 
 def registration_options(command: Command) -> Command:
@@ -90,13 +99,13 @@ def _options() -> list[Callable[[Any], Any]]:
         click.option(
             "--access-token-alg",
             "access_token_signed_response_alg",
-            type=_choice(Algorithm),
+            type=click.Choice(SIGNING_ALGORITHMS),
             help="Algorithm of its access tokens.",
         ),
         click.option(
             "--id-token-alg",
             "id_token_signed_response_alg",
-            type=_choice(Algorithm),
+            type=click.Choice(SIGNING_ALGORITHMS),
             help="Algorithm of its ID tokens.",
         ),
         *lifetimes,

@@ -8,6 +8,7 @@ import click
 
 from mintmark.cli.output import emit_json, printable
 from mintmark.cli.parameters import chosen_config, config_option, example, json_option
+from mintmark.cli.refusal import Refusal
 
 if TYPE_CHECKING:
     from mintmark.cli.examination import Finding
@@ -59,25 +60,15 @@ def _examine() -> "list[Finding]":
 
 
 async def _look_inside(settings: "Settings") -> "list[Finding]":
-    from mintmark.authority.ports import StoreUnavailableError  # noqa: PLC0415
-    from mintmark.authority.wrapping import MasterKeys  # noqa: PLC0415
-    from mintmark.bootstrap import assemble, open_store  # noqa: PLC0415
     from mintmark.cli.examination import Finding, examine_authority  # noqa: PLC0415
-    from mintmark.cli.opening import real_world  # noqa: PLC0415
+    from mintmark.cli.opening import attached  # noqa: PLC0415
 
-    world = real_world()
-    previous = tuple(key.get_secret_value() for key in settings.previous_master_keys)
     findings: list[Finding] = []
     try:
-        store = open_store(settings.database, world.clock)
-        try:
-            master_keys = MasterKeys(settings.required_master_key(), previous)
-            # Not started: that would make keys.
-            authority = assemble(settings.policy(), store, master_keys, world)
-            findings += [finding async for finding in examine_authority(authority)]
-        finally:
-            await store.close()
-    except StoreUnavailableError as error:
+        async with attached(settings) as authority:
+            async for finding in examine_authority(authority):
+                findings.append(finding)  # noqa: PERF401 - what was found before a failure counts
+    except Refusal as refusal:
         remedy = "check that this user may write the file and its folder, and that the disk has room"
-        findings.append(Finding("database", "problem", str(error), remedy))
+        findings.append(Finding("database", "problem", refusal.message, remedy))
     return findings

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from mintmark.authority import people, registration
 from mintmark.authority.core import Authority
 from mintmark.authority.model import Client, Resource, Role
-from mintmark.cli.client_options import KINDS
+from mintmark.cli.client_options import defaults_of
 from mintmark.cli.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -56,13 +56,15 @@ def write_files(folder: Path, settings_text: str, master_key: bytes) -> None:
     Raises:
         Refusal: They cannot be written; nothing is left behind.
     """
+    made = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write_new(folder / KEY_FILE, master_key.hex() + "\n", mode=0o600)
-        _write_new(folder / SETTINGS_FILE, settings_text, mode=0o644)
+        for name, text, mode in ((KEY_FILE, master_key.hex() + "\n", 0o600), (SETTINGS_FILE, settings_text, 0o644)):
+            _write_new(folder / name, text, mode=mode)
+            made.append(folder / name)
     except OSError as error:
-        if not isinstance(error, FileExistsError):  # what exists is not ours to remove
-            remove_files(folder)
+        for path in made:  # and nothing else: what somebody made in the meantime is not ours to remove
+            path.unlink()
         raise Refusal(
             f"cannot write {error.filename or folder}: {error.strerror}; use another folder (--dir)"
         ) from error
@@ -91,7 +93,8 @@ def require_good_password(settings: "Settings", email: str, password: str) -> No
         UnacceptableError: With what to do instead.
     """
     from mintmark.authority.wrapping import MasterKeys  # noqa: PLC0415
-    from mintmark.bootstrap import assemble, real_world  # noqa: PLC0415
+    from mintmark.bootstrap import assemble  # noqa: PLC0415
+    from mintmark.cli.opening import real_world  # noqa: PLC0415
     from mintmark.storage.memory import MemoryStore  # noqa: PLC0415
 
     master_keys = MasterKeys(settings.required_master_key())
@@ -114,7 +117,7 @@ async def found(
     )
     await registration.create_role(authority, Role(name=ADMIN_ROLE, resource=resource, permissions=("admin",)))
     user = await people.create_user(authority, email=email, password=password, roles=(ADMIN_ROLE,))
-    kind = KINDS["web" if redirect_uris else "service"]
+    kind = defaults_of(None, redirect_uris)
     scope = ("openid", "profile", "email", "offline_access") if redirect_uris else ()
     client, secret = await registration.create_client(
         authority,

@@ -1,12 +1,11 @@
 """``mintmark keys``: the signing keys and their schedule."""
 
-from typing import get_args
-
 import click
 
 from mintmark.authority import keyring as keyrings
 from mintmark.authority import keys as schedule
 from mintmark.authority.core import Authority
+from mintmark.cli.client_options import SIGNING_ALGORITHMS
 from mintmark.cli.lookup import find_key
 from mintmark.cli.opening import on_authority
 from mintmark.cli.output import emit_json, instant, say, show, show_all
@@ -37,9 +36,7 @@ async def list_keys(authority: Authority, as_json: bool) -> None:
 
 
 @command.command("rotate", epilog=example("mintmark keys rotate", "mintmark keys rotate --alg RS256"))
-@click.option(
-    "--alg", type=click.Choice(list(get_args(Algorithm))), help="Only this algorithm.  [default: all that are kept]"
-)
+@click.option("--alg", type=click.Choice(SIGNING_ALGORITHMS), help="Only this algorithm.  [default: all that are kept]")
 @json_option
 @on_authority
 async def rotate(authority: Authority, alg: Algorithm | None, as_json: bool) -> None:

@@ -63,6 +63,30 @@ async def opened(settings: "Settings") -> AsyncIterator[Authority]:
             yield authority
 
 
+@contextlib.asynccontextmanager
+async def attached(settings: "Settings") -> AsyncIterator[Authority]:
+    """Put an authority on the database that ``settings`` name without starting it: nothing is made, nothing changed.
+
+    A started one follows the key schedule; a command that only looks must not, with settings that may not be those
+    of the nodes that serve.
+
+    Raises:
+        Refusal: The database does not let us.
+    """
+    from mintmark.authority.wrapping import MasterKeys  # noqa: PLC0415
+    from mintmark.bootstrap import assemble, open_store  # noqa: PLC0415
+
+    world = real_world()
+    with explained(settings):
+        store = open_store(settings.database, world.clock)
+        try:
+            previous = tuple(key.get_secret_value() for key in settings.previous_master_keys)
+            master_keys = MasterKeys(settings.required_master_key(), previous)
+            yield assemble(settings.policy(), store, master_keys, world)
+        finally:
+            await store.close()
+
+
 def require_database(settings: "Settings") -> None:
     """Refuse to make an empty database where somebody expects to find one.
 
@@ -117,7 +141,8 @@ def on_authority(command: Callable[Concatenate[Authority, P], Awaitable[None]]) 
         quiet_logs()
 
         async def work() -> None:
-            async with opened(settings) as authority:
+            async with attached(settings) as authority:
+                await authority.catch_up()
                 await command(authority, *args, **kwargs)
 
         asyncio.run(work())

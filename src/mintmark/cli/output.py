@@ -65,25 +65,28 @@ def _cell(name: str, value: Any) -> str:
 
 
 def _print_table(rows: Sequence[Sequence[str]], columns: Sequence[str] | None) -> None:
-    # Imported here: rich takes longer than the rest of the command line, and JSON needs none of it.
+    headings = None if columns is None else [name.removesuffix("_at").replace("_", " ") for name in columns]
+    if sys.stdout.isatty():
+        _print_for_people(rows, headings)
+        return
+    # One line a row, however long: it is for grep and cut.
+    lines = [headings, *rows] if headings else rows
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+    for line in lines:
+        padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        click.echo("  ".join(padded).rstrip())
+
+
+def _print_for_people(rows: Sequence[Sequence[str]], headings: Sequence[str] | None) -> None:
+    # Imported here: rich takes longer than the rest of the command line, and pipes and JSON need none of it.
     from rich import box  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    console = Console(file=sys.stdout, highlight=False)
-    is_for_people = console.is_terminal
-    if not is_for_people:  # one line a row, however long: it is for grep and cut
-        width = sum(max(map(len, cells)) + 2 for cells in zip(*rows, *([columns] if columns else []), strict=True))
-        console = Console(file=sys.stdout, highlight=False, width=width, color_system=None)
-    table = Table(
-        box=box.SIMPLE_HEAD if is_for_people and columns else None,
-        show_header=columns is not None,
-        pad_edge=False,
-        padding=(0, 2, 0, 0),
-    )
-    for name in columns or ("", ""):
-        table.add_column(name.removesuffix("_at").replace("_", " "), overflow="fold", no_wrap=not is_for_people)
+    table = Table(box=box.SIMPLE_HEAD if headings else None, show_header=headings is not None, pad_edge=False)
+    for heading in headings or ("",) * len(rows[0]):
+        table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    console.print(table)
+    Console(highlight=False).print(table)

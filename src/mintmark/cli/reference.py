@@ -24,7 +24,7 @@ _WIDTH: Final = 100
 
 def reference() -> str:
     """Return ``docs/cli.md``."""
-    return _HEAD + "".join(_pages(cli, click.Context(cli, info_name="mintmark")))
+    return _HEAD + "".join(_pages(cli, click.Context(cli, info_name="mintmark", **cli.context_settings)))
 
 
 def _pages(command: click.Command, ctx: click.Context) -> Iterator[str]:

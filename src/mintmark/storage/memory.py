@@ -133,12 +133,15 @@ class _Grants:
         found = [grant for grant in grants if rules.is_selected(grant, selector) and rules.is_live(grant, now)]
         return sorted(found, key=lambda grant: (grant.created_at, grant.id))
 
-    async def add(self, grant: Grant, audit: AuditEvent) -> None:
+    async def add(self, grant: Grant, audit: AuditEvent, *, if_session: str | None = None) -> bool:
         tables = self._disk.tables
+        if if_session is not None and all(session.sid != if_session for session in tables.sessions.values()):
+            return False
         if grant.id in tables.grants:
             raise AlreadyExistsError(grant.gid)
         tables.grants[grant.id] = grant
         tables.record(audit)
+        return True
 
     async def advance(self, step: Advance) -> bool:
         rules.require_forward(step)

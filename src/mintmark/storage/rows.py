@@ -44,7 +44,7 @@ class _Authorization(msgspec.Struct, frozen=True, array_like=True):
     auth_time: int
     acr: str
     amr: tuple[str, ...]
-    claims: dict[str, Any] = {}  # noqa: RUF012 - msgspec copies it
+    claims: dict[str, Any] = {}
 
 
 _authorization: Final = msgspec.json.Decoder(_Authorization)

@@ -3,7 +3,7 @@
 Parameters are numbered ``?1``, ``?2`` … as SQLite has them; ``$1``, ``$2`` … for PostgreSQL is one substitution away.
 Only what SQLite 3.24 and PostgreSQL 12 both understand is used: no ``RETURNING``, the number of rows touched says it.
 """
-# ruff: noqa: S105, S608 - the texts are put together from the constants of this module, values are always parameters
+# ruff: noqa: S608 - the texts are put together from the constants of this module, values are always parameters
 
 from dataclasses import dataclass
 from typing import Final
@@ -58,6 +58,8 @@ GRANT_ADD: Final = f"""
     INSERT INTO grants ({_GRANT}, sweep_at)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
 """
+
+SESSION_IS_THERE: Final = "SELECT 1 FROM sessions WHERE sid = ?1"
 
 GRANT_ADVANCE: Final = """
     UPDATE grants SET

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
-_WAIT_SECONDS = 10
+_WAIT_SECONDS = 20
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from authlib.integrations.base_client import BaseApp, FrameworkIntegration, OAut
 from authlib.integrations.base_client.sync_app import OAuth2Mixin
 from authlib.integrations.base_client.sync_openid import OpenIDMixin
 from authlib.integrations.requests_client import OAuth2Session
-
 from tests.e2e.clients.application import Answer
 from tests.e2e.clients.library import MAX_AGE, RefusedError, Registration, Tokens
 
@@ -22,6 +21,7 @@ class AuthlibClient:
             "revocation_endpoint_auth_method": registration.method,
             "code_challenge_method": "S256",
         }
+        self.issuer = registration.issuer
         self._registration = registration
         self._started: dict[str, dict[str, Any]] = {}
         self._app = _App(
@@ -34,7 +34,7 @@ class AuthlibClient:
         self._metadata = self._app.load_server_metadata()
 
     def authorization_url(self, redirect_uri: str, scope: str, **extra: str) -> str:
-        started = self._app.create_authorization_url(redirect_uri, scope=scope, max_age=MAX_AGE, **extra)
+        started = self._app.create_authorization_url(redirect_uri, scope=scope, **{"max_age": MAX_AGE, **extra})
         self._started[started["state"]] = {"redirect_uri": redirect_uri, **started}
         return str(started["url"])
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, sync_playwright
 from tests.e2e.clients.application import Application, application
 from tests.e2e.clients.openid_client import Driver, driver
 from tests.e2e.clients.person import Person
@@ -20,7 +20,7 @@ _ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
-_PAGE_MILLISECONDS = 10_000
+_PAGE_MILLISECONDS = 20_000
 
 MakePerson = Callable[..., Person]
 
@@ -62,17 +62,24 @@ def newcomers(authority: Served) -> Iterator[str]:
 @pytest.fixture
 def make_person(chromium: Browser, newcomers: Iterator[str], app: Application) -> Iterator[MakePerson]:
     contexts = []
+    blocked: list[str] = []
     app.forget()
 
-    def make(*, email: str | None = None, has_javascript: bool = True) -> Person:
+    def hear(message: ConsoleMessage) -> None:
+        if "Content Security Policy" in message.text:
+            blocked.append(message.text)
+
+    def make(*, has_javascript: bool = True) -> Person:
         context = chromium.new_context(java_script_enabled=has_javascript)
         context.set_default_timeout(_PAGE_MILLISECONDS)
+        context.on("console", hear)
         contexts.append(context)
-        return Person(email or next(newcomers), context, context.new_page(), app)
+        return Person(next(newcomers), context, context.new_page(), app)
 
     yield make
     for context in contexts:
         context.close()
+    assert blocked == []
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """What every OAuth client library is asked to do here, so that one test can drive them all."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -64,6 +63,3 @@ class Client(Protocol):
 
     def client_credentials(self, scope: str) -> dict[str, Any]:
         """Return a token response for the client itself."""
-
-
-Library = Callable[[Registration], Client]

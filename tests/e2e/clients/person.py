@@ -1,6 +1,7 @@
 """A person at a browser: what they see and press on the authority's pages."""
 
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from playwright.sync_api import BrowserContext, Page
 from tests.e2e.clients.application import Answer, Application
@@ -17,10 +18,10 @@ class Person:
     def go(self, url: str) -> None:
         self.page.goto(url)
 
-    def fill_in(self, password: str = PASSWORD, page: Page | None = None) -> None:
+    def fill_in(self, password: str = PASSWORD, *, email: str | None = None, page: Page | None = None) -> None:
         """Type email and password and press the button."""
         page = page or self.page
-        page.fill("#email", self.email)
+        page.fill("#email", email or self.email)
         page.fill("#password", password)
         page.click("#sign-in")
 
@@ -38,6 +39,7 @@ class Person:
         self.fill_in()
         return self.allow()
 
-    def path(self) -> str:
-        """Return where the browser is, without origin and query."""
-        return str(self.page.evaluate("location.pathname"))
+    def arrives_at(self, path: str) -> bool:
+        """Wait until the browser shows a page at ``path``."""
+        self.page.wait_for_url(lambda url: urlsplit(url).path == path)
+        return True

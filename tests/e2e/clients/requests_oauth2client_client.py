@@ -10,10 +10,10 @@ from requests_oauth2client import (
     ClientSecretBasic,
     ClientSecretPost,
     EndpointError,
+    IdToken,
     OAuth2Client,
     PublicApp,
 )
-
 from tests.e2e.clients.application import Answer
 from tests.e2e.clients.library import MAX_AGE, RefusedError, Registration, Tokens
 
@@ -31,14 +31,13 @@ class RequestsOAuth2Client:
         )
 
     def authorization_url(self, redirect_uri: str, scope: str, **extra: str) -> str:
-        request = self._client.authorization_request(
-            redirect_uri=redirect_uri,
-            scope=scope,
-            max_age=MAX_AGE,
+        parameters: dict[str, Any] = {
+            "max_age": MAX_AGE,
             # The library reads it in the metadata and forgets to pass it on: without it a missing iss would go unseen.
-            authorization_response_iss_parameter_supported=self._client.authorization_response_iss_parameter_supported,
+            "authorization_response_iss_parameter_supported": self._client.authorization_response_iss_parameter_supported,
             **extra,
-        )
+        }
+        request = self._client.authorization_request(redirect_uri=redirect_uri, scope=scope, **parameters)
         assert request.authorization_response_iss_parameter_supported
         assert request.state is not None
         self._started[request.state] = request
@@ -90,7 +89,7 @@ def _authentication(registration: Registration) -> requests.auth.AuthBase:
 
 def _tokens(response: BearerToken) -> Tokens:
     assert response.refresh_token is not None
-    assert response.id_token is not None
+    assert isinstance(response.id_token, IdToken)
     assert response.scope is not None
     claims = dict(response.id_token.claims)
     return Tokens(response.access_token, response.refresh_token, str(response.id_token), response.scope, claims)

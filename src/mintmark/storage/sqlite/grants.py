@@ -31,19 +31,25 @@ class SQLiteGrants:
         text, parameters = statements.grants_live(selector, now)
         return await self._readers.every(text, parameters, rows.grant_from_row)
 
-    async def add(self, grant: Grant, audit: AuditEvent) -> None:
-        """Store a new grant, and the event with it.
+    async def add(self, grant: Grant, audit: AuditEvent, *, if_session: str | None = None) -> bool:
+        """Store a new grant, and the event with it; with ``if_session``, only while that session is there.
 
         Raises:
             AlreadyExistsError: There is one with that id.
         """
         row, event = rows.grant_to_row(grant), rows.audit_to_row(audit)
 
-        def act(connection: sqlite3.Connection) -> None:
+        def act(connection: sqlite3.Connection) -> bool:
+            if (
+                if_session is not None
+                and connection.execute(statements.SESSION_IS_THERE, (if_session,)).fetchone() is None
+            ):
+                return False
             connection.execute(statements.GRANT_ADD, row)
             connection.execute(statements.AUDIT_ADD, event)
+            return True
 
-        await self._writer.run(act)
+        return await self._writer.run(act)
 
     async def advance(self, step: Advance) -> bool:
         """Take ``step`` by compare-and-set; tell whether it was taken. Nothing is written if not.
