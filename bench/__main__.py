@@ -58,7 +58,7 @@ def measured(directory: Path, seconds: float, only: str) -> Iterator[Result]:
     if only in READY:
         ready = seconds_until_ready(directory)
         if ready is None:
-            say(f"  {READY}: left out, there is no such command yet")
+            say(f"  {READY}: left out, it does not get ready")
         else:
             yield Result(READY, round(ready, 2), "s", None, None, 3, None)
 

@@ -1,14 +1,13 @@
 """The limit of every HTTP scenario: raw ASGI that parses a form and answers 900 bytes of JSON. Run as a child process."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Final
 from urllib.parse import parse_qsl
 
 import msgspec
+import uvloop
 
 from bench import machine, serving
-from mintmark.asgi import ASGIApp, Receive, Scope, Send
+from mintmark.asgi import Receive, Scope, Send
 
 _BODY: Final = msgspec.json.encode({"answer": "x" * 887})
 _HEADERS: Final = (
@@ -30,11 +29,11 @@ async def application(_scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": _BODY})
 
 
-@asynccontextmanager
-async def _bare() -> AsyncIterator[ASGIApp]:
-    yield application
+async def _serve() -> None:
+    with serving.listening() as listener:
+        await serving.serve(application, listener)
 
 
 if __name__ == "__main__":
     machine.pin_as_told()
-    serving.run(_bare())
+    uvloop.run(_serve())

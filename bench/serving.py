@@ -1,31 +1,33 @@
-"""How every server here is run: uvicorn with uvloop and httptools on a free loopback port, as `mintmark serve` does."""
+"""How the bare server is run: uvicorn as ``mintmark.cli.serving`` configures it, on a free loopback port."""
 
-import asyncio
 import socket
-from contextlib import AbstractAsyncContextManager
-from typing import Any
 
 import uvicorn
-import uvloop
 
 from mintmark.asgi import ASGIApp
 
 
-def run(application: AbstractAsyncContextManager[ASGIApp]) -> None:
-    """Print the port, then serve until somebody sends SIGTERM."""
-    uvloop.run(_serve(application))
+def listening() -> socket.socket:
+    """Take a free loopback port."""
+    return socket.create_server(("127.0.0.1", 0), backlog=2048)
 
 
-async def _serve(application: AbstractAsyncContextManager[ASGIApp]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        async with application as app:
-            await _listen(app, listening)
+def say_port(listener: socket.socket) -> None:
+    """Tell the parent process where we listen."""
+    print(listener.getsockname()[1], flush=True)
 
 
-async def _listen(app: Any, listening: socket.socket) -> None:
+async def serve(application: ASGIApp, listener: socket.socket) -> None:
+    """Serve until SIGTERM."""
     config = uvicorn.Config(
-        app, http="httptools", loop="none", lifespan="off", ws="none", log_config=None, access_log=False
+        application,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=1,
     )
-    print(listening.getsockname()[1], flush=True)
-    await uvicorn.Server(config).serve(sockets=[listening])
-    await asyncio.sleep(0)
+    say_port(listener)
+    await uvicorn.Server(config).serve(sockets=[listener])

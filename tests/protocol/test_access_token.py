@@ -54,7 +54,9 @@ async def test_the_header_says_what_it_is(mint: Installation, client_id: str) ->
         ("text/at+jwt", False),
     ],
 )
-async def test_only_its_type_is_taken_for_an_access_token(mint: Installation, typ: str | None, *, accepted: bool) -> None:
+async def test_only_its_type_is_taken_for_an_access_token(
+    mint: Installation, typ: str | None, *, accepted: bool
+) -> None:
     """By userinfo and introspection, although our own key signed it; compared without case."""
     claims = claims_of((await mint.obtain())["access_token"])
     token = jwt.encode(claims, mint.authority.keyring.signing_key("RS256", mint.clock.now()), typ=typ)

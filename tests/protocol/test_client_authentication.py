@@ -36,7 +36,10 @@ async def send(
 async def test_both_ways_to_send_a_secret_work(mint: Installation, path: str) -> None:
     """Basic, and in the form."""
     secret = mint.secrets["service"]
-    for headers in (basic("service", secret), {"authorization": basic("service", secret)["authorization"].replace("Basic", "bASIC")}):
+    for headers in (
+        basic("service", secret),
+        {"authorization": basic("service", secret)["authorization"].replace("Basic", "bASIC")},
+    ):
         assert (await send(mint, path, {}, headers)).status_code == 200
     assert (await send(mint, path, {"client_id": "service"}, basic("service", secret))).status_code == 200
     assert (await send(mint, path, {"client_id": "service", "client_secret": secret})).status_code == 200

@@ -171,9 +171,7 @@ async def test_a_malformed_verifier_is_refused_although_it_fits(mint: Installati
 @pytest.mark.parametrize("verifier", ["a" * 43, "-._~" * 32, "aZ09" * 11])
 async def test_a_verifier_may_have_43_to_128_unreserved_characters(mint: Installation, verifier: str) -> None:
     """The positive twin at both limits."""
-    assert_tokens(
-        await mint.redeem(await mint.grant(code_challenge=challenge_of(verifier)), code_verifier=verifier)
-    )
+    assert_tokens(await mint.redeem(await mint.grant(code_challenge=challenge_of(verifier)), code_verifier=verifier))
 
 
 @pytest.mark.spec("P04", "RFC 9700 §4.8.2")
@@ -205,4 +203,3 @@ async def test_a_code_is_no_refresh_token_and_the_other_way_round(mint: Installa
         assert_error(await mint.redeem(disguised), "invalid_grant")
     assert await mint.is_active(tokens["access_token"])
     assert_tokens(await mint.refresh(tokens["refresh_token"]))
-

@@ -86,11 +86,17 @@ async def test_a_client_has_its_own_grace(mint: Installation) -> None:
 
 
 @pytest.mark.spec("I2")
-@pytest.mark.parametrize(("classification", "grace"), [("public", 10), ("internal", 10), ("confidential", 10), ("restricted", 0)])
+@pytest.mark.parametrize(
+    ("classification", "grace"), [("public", 10), ("internal", 10), ("confidential", 10), ("restricted", 0)]
+)
 async def test_each_classification_has_its_grace(classification: str, grace: int) -> None:
     """The default is ten seconds, and none for restricted clients."""
     client = Client(
-        client_id="app", name="App", redirect_uris=(CALLBACK,), scope=("openid",), classification=classification  # type: ignore[arg-type]
+        client_id="app",
+        name="App",
+        redirect_uris=(CALLBACK,),
+        scope=("openid",),
+        classification=classification,  # type: ignore[arg-type]
     )
     mint = await install(clients=[client])
     first = (await mint.obtain("app"))["refresh_token"]

@@ -7,12 +7,12 @@ import pytest
 from tests.protocol.answers import assert_error, assert_not_stored, assert_tokens, claims_of, part
 from tests.protocol.inhabitants import change_client, user_of
 from tests.support.installation import API, CALLBACK, ISSUER, PREFIX, REPORTS, Installation, install
+from tests.support.world import SeededRandomness
 
 from mintmark import bootstrap
 from mintmark.authority.model import Client
 from mintmark.authority.people import set_disabled
 from mintmark.jose import base64url, jwt, strict_json
-from tests.support.world import SeededRandomness
 
 REPORTER = Client(client_id="reporter", name="Serves reports", grant_types=("client_credentials",), serves=(REPORTS,))
 OTHER = Client(client_id="other", name="Another client", redirect_uris=(CALLBACK,), scope=("openid",))
@@ -160,7 +160,9 @@ async def test_another_issuers_token_is_inactive(mint: Installation) -> None:
     assert await introspect(mint, theirs) == {"active": False}
     policy = replace(mint.authority.policy, issuer="https://other.example")
     world = bootstrap.World(mint.clock, SeededRandomness("other"), has_cheap_passwords=True)
-    twin = bootstrap.assemble(policy, mint.authority.store, mint.authority.keyring.master_keys, world, signing_threads=1)
+    twin = bootstrap.assemble(
+        policy, mint.authority.store, mint.authority.keyring.master_keys, world, signing_threads=1
+    )
     await twin.start()
     renamed = Installation(twin, mint.clock, mint.secrets, mint.user)
     token = (await renamed.obtain(scope="orders:read"))["access_token"]
@@ -185,7 +187,16 @@ async def test_times_are_checked_at_each_call(mint: Installation) -> None:
 @pytest.mark.spec("N04", "J09")
 @pytest.mark.parametrize(
     "changes",
-    [{"exp": None}, {"exp": "9999999999"}, {"exp": True}, {"nbf": "1"}, {"iss": None}, {"iss": [ISSUER]}, {"aud": []}, {"aud": 1}],
+    [
+        {"exp": None},
+        {"exp": "9999999999"},
+        {"exp": True},
+        {"nbf": "1"},
+        {"iss": None},
+        {"iss": [ISSUER]},
+        {"aud": []},
+        {"aud": 1},
+    ],
     ids=str,
 )
 async def test_claims_of_the_wrong_shape_are_inactive(mint: Installation, changes: dict[str, Any]) -> None:
@@ -237,4 +248,3 @@ async def test_an_active_answer_about_a_refresh_token(mint: Installation) -> Non
 async def test_the_token_is_required(mint: Installation) -> None:
     """A request without one is malformed."""
     assert_error(await mint.post("/introspect", "service"), "invalid_request")
-

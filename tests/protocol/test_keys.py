@@ -61,8 +61,13 @@ async def test_the_jwks_is_public_and_says_what_each_key_is_for(mint: Installati
             assert (key["kty"], key["crv"]) == ("EC", "P-256")
     # Another implementation reads it, and a token verifies under it.
     token = await issue(mint)
-    key = pyjwt.PyJWKSet.from_dict(answer.json())[part(token, 0)["kid"]]
-    claims = pyjwt.decode(token, key, audience=None, options={"verify_aud": False, "verify_exp": False, "verify_nbf": False, "verify_iat": False})
+    known = pyjwt.PyJWKSet.from_dict(answer.json())[part(token, 0)["kid"]]
+    claims = pyjwt.decode(
+        token,
+        known,
+        audience=None,
+        options={"verify_aud": False, "verify_exp": False, "verify_nbf": False, "verify_iat": False},
+    )
     assert claims["iss"] == ISSUER
 
 
@@ -150,7 +155,7 @@ async def test_every_node_knows_every_key_at_issue_time(tmp_path: Path) -> None:
     policy = Policy(issuer=ISSUER, key_rotation_interval=3600, jwks_lifetime=300)
     first = await install(store=store, clock=clock, policy=policy)
     nodes = [first, *[await first.node(f"node {number}") for number in range(3)]]
-    kids = set()
+    kids, token = set(), await issue(first)
     for turn in range(9):
         clock.advance(1000)
         await nodes[turn % 4].authority.upkeep(1000)

@@ -29,9 +29,16 @@ async def machine(mint: Installation, **form: Any) -> dict[str, Any]:
     [
         pytest.param({"resource": API, "scope": "orders:read"}, API, "orders:read", id="as asked"),
         pytest.param({"resource": REPORTS}, REPORTS, "reports:read", id="all it may have there"),
-        pytest.param({"resource": [API, REPORTS], "scope": "orders:read reports:read"}, [API, REPORTS], "orders:read reports:read", id="two"),
+        pytest.param(
+            {"resource": [API, REPORTS], "scope": "orders:read reports:read"},
+            [API, REPORTS],
+            "orders:read reports:read",
+            id="two",
+        ),
         pytest.param({"resource": [API, API], "scope": "orders:read"}, API, "orders:read", id="the same twice"),
-        pytest.param({"resource": API, "scope": "orders:read reports:read"}, API, "orders:read", id="scope of another left out"),
+        pytest.param(
+            {"resource": API, "scope": "orders:read reports:read"}, API, "orders:read", id="scope of another left out"
+        ),
         pytest.param({"scope": "reports:read"}, REPORTS, "reports:read", id="the one resource the scope belongs to"),
         pytest.param({}, ISSUER, "", id="neither asked nor a default: the authority itself"),
     ],
@@ -74,7 +81,14 @@ async def test_scopes_of_several_resources_need_a_resource() -> None:
 @pytest.mark.spec("X03", "RFC 8707 §2")
 @pytest.mark.parametrize(
     "resource",
-    ["https://unknown.example", API + "/", API.upper(), "api", "https://api.example#x", [API, "https://unknown.example"]],
+    [
+        "https://unknown.example",
+        API + "/",
+        API.upper(),
+        "api",
+        "https://api.example#x",
+        [API, "https://unknown.example"],
+    ],
     ids=str,
 )
 async def test_an_unknown_resource_is_an_invalid_target(resource: Any) -> None:
@@ -168,7 +182,9 @@ async def test_a_scope_that_is_a_permission_needs_a_role_of_the_client(mint: Ins
 @pytest.mark.spec("T08")
 async def test_a_role_does_not_give_what_the_client_may_not_have() -> None:
     """Both are needed: the person's role and the client's registration."""
-    app = Client(client_id="app", name="App", redirect_uris=(CALLBACK,), scope=("openid", "orders:read"), resources=(API,))
+    app = Client(
+        client_id="app", name="App", redirect_uris=(CALLBACK,), scope=("openid", "orders:read"), resources=(API,)
+    )
     mint = await install(clients=[app])
     await give_roles(mint, "order-admin")
     tokens = await mint.obtain("app", scope="openid orders:read orders:admin")

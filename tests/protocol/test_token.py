@@ -40,7 +40,9 @@ async def test_only_post_is_answered(mint: Installation, method: str) -> None:
         pytest.param(lambda form: {"json": form}, id="JSON"),
         pytest.param(lambda form: {"files": {k: (None, v) for k, v in form.items()}}, id="multipart"),
         pytest.param(lambda form: {"params": form}, id="everything in the URL"),
-        pytest.param(lambda form: {"params": {"grant_type": form.pop("grant_type")}, "data": form}, id="one in the URL"),
+        pytest.param(
+            lambda form: {"params": {"grant_type": form.pop("grant_type")}, "data": form}, id="one in the URL"
+        ),
         pytest.param(lambda form: {"params": {"unknown": "x"}, "data": form}, id="an unknown one in the URL"),
         pytest.param(lambda form: {"params": {"client_secret": "x"}, "data": form}, id="a secret in the URL"),
         pytest.param(lambda _: {}, id="nothing"),
@@ -58,7 +60,11 @@ async def test_parameters_come_in_a_form_and_nowhere_else(
 @pytest.mark.spec("T01", "RFC 9110 §8.3.1")
 @pytest.mark.parametrize(
     "content_type",
-    ["application/x-www-form-urlencoded; charset=UTF-8", "Application/X-WWW-Form-Urlencoded", "application/x-www-form-urlencoded ;a=b"],
+    [
+        "application/x-www-form-urlencoded; charset=UTF-8",
+        "Application/X-WWW-Form-Urlencoded",
+        "application/x-www-form-urlencoded ;a=b",
+    ],
 )
 async def test_the_forms_media_type_may_have_parameters_and_any_case(mint: Installation, content_type: str) -> None:
     """As libraries send it."""
@@ -96,9 +102,7 @@ async def test_a_success_is_json_that_no_cache_may_keep(mint: Installation) -> N
         ("service", {"grant_type": "client_credentials", "resource": "https://nowhere.example"}, "invalid_target"),
     ],
 )
-async def test_each_failure_has_its_code(
-    mint: Installation, client_id: str, form: dict[str, str], error: str
-) -> None:
+async def test_each_failure_has_its_code(mint: Installation, client_id: str, form: dict[str, str], error: str) -> None:
     """400, the right code, JSON, never to be stored."""
     assert_error(await mint.post("/token", client_id, **form), error)
 
@@ -132,7 +136,11 @@ async def test_there_is_no_password_grant(mint: Installation, client_id: str) ->
 async def test_a_client_without_refresh_tokens_gets_none(mint: Installation) -> None:
     """And what others hold is of no use to it."""
     once = Client(
-        client_id="once", name="No refresh", grant_types=("authorization_code",), redirect_uris=(CALLBACK,), scope=("openid",)
+        client_id="once",
+        name="No refresh",
+        grant_types=("authorization_code",),
+        redirect_uris=(CALLBACK,),
+        scope=("openid",),
     )
     mint = await install(clients=[once])
     body = assert_tokens(await mint.redeem(await mint.grant("once"), "once"))
@@ -167,7 +175,9 @@ async def test_the_granted_scope_is_returned_where_it_differs(mint: Installation
 
 
 @pytest.mark.spec("T08", "RFC 6749 §6", "I5")
-@pytest.mark.parametrize("more", ["orders:read orders:write", "orders:write", "orders:admin", "unknown", "openid email"])
+@pytest.mark.parametrize(
+    "more", ["orders:read orders:write", "orders:write", "orders:admin", "unknown", "openid email"]
+)
 async def test_a_refresh_never_widens_the_scope(mint: Installation, more: str) -> None:
     """More than the grant holds is invalid_scope, and the refresh token is not spent by asking."""
     tokens = await mint.obtain(scope="openid orders:read")

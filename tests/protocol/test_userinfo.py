@@ -89,7 +89,14 @@ async def test_a_bad_token_is_invalid_token(mint: Installation) -> None:
     """Garbage, edited, expired, revoked, of the wrong kind: 401 and one text for all."""
     tokens, revoked = await mint.obtain(), await mint.obtain()
     await mint.post("/revoke", "web", token=revoked["access_token"])
-    bad = ["x", "a.b.c", tokens["access_token"][:-4] + "AAAA", tokens["id_token"], tokens["refresh_token"], revoked["access_token"]]
+    bad = [
+        "x",
+        "a.b.c",
+        tokens["access_token"][:-4] + "AAAA",
+        tokens["id_token"],
+        tokens["refresh_token"],
+        revoked["access_token"],
+    ]
     answers = [await ask(mint, token) for token in bad]
     assert (await ask(mint, tokens["access_token"])).status_code == 200
     mint.clock.advance(tokens["expires_in"])
@@ -117,7 +124,11 @@ async def test_one_transport_per_request(mint: Installation) -> None:
         for answer in (
             await http.post(USERINFO, data={"access_token": token}, headers=[bearer]),
             await http.get(USERINFO, headers=[bearer, bearer]),
-            await http.post(USERINFO, content=f"access_token={token}&access_token={token}", headers={"content-type": "application/x-www-form-urlencoded"}),
+            await http.post(
+                USERINFO,
+                content=f"access_token={token}&access_token={token}",
+                headers={"content-type": "application/x-www-form-urlencoded"},
+            ),
         ):
             assert_error(answer, "invalid_request")
         assert (await http.get(USERINFO, headers=[bearer])).status_code == 200
@@ -143,7 +154,9 @@ async def test_openid_is_needed(mint: Installation) -> None:
 
 
 @pytest.mark.spec("O04", "I6")
-@pytest.mark.parametrize("event", ["refresh token revoked", "disabled", "removed", "password", "reuse", "client disabled"])
+@pytest.mark.parametrize(
+    "event", ["refresh token revoked", "disabled", "removed", "password", "reuse", "client disabled"]
+)
 async def test_it_knows_at_once_what_was_taken_back(stored_mint: Installation, event: str) -> None:
     """The grant, the person or the client is gone: invalid_token."""
     mint = stored_mint

@@ -1,6 +1,7 @@
 """Nodes without edges: authorities put together by hand on one store, with pauses, faults and skew where a test asks."""
 
 import asyncio
+import hashlib
 import itertools
 import shutil
 import sqlite3
@@ -122,8 +123,8 @@ class PacedGrants:
     async def live(self, selector: GrantSelector, now: int) -> list[Grant]:
         return await self.inner.live(selector, now)
 
-    async def add(self, grant: Grant, audit: AuditEvent) -> None:
-        await self.inner.add(grant, audit)
+    async def add(self, grant: Grant, audit: AuditEvent, *, if_session: str | None = None) -> bool:
+        return await self.inner.add(grant, audit, if_session=if_session)
 
     async def advance(self, step: Advance) -> bool:
         await pause()
@@ -286,7 +287,7 @@ class Node:
         sid: str = "sid",
         auth_time: int = START - 100,
     ) -> str:
-        """Let ``subject``, who signed in before, allow the client; return the code."""
+        """Let ``subject``, who signed in at ``auth_time``, allow the client; return the code."""
         values = {
             "response_type": "code",
             "client_id": client_id,
@@ -299,7 +300,7 @@ class Node:
         authority = self.authority
         request = await authorize.read(authority, Parameters(values, resources))
         session = Session(
-            digest=bytes(32),
+            digest=hashlib.sha256(sid.encode()).digest(),
             sid=sid,
             subject=subject,
             auth_time=auth_time,
@@ -309,6 +310,9 @@ class Node:
             idle_expires_at=START * 2,
             expires_at=START * 2,
         )
+        if await self.store.sessions.get(session.digest) is None:
+            audit = AuditEvent(at=auth_time, event="sign_in", subject=subject)
+            await self.store.sessions.add(session, replaces=None, audit=audit)
         target = await authorize.target_for(authority, request, subject)
         answer = await authorize.grant_code(authority, request, session, target)
         return answer.parameters["code"]

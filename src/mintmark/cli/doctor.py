@@ -42,11 +42,11 @@ def command(as_json: bool) -> None:
 
 
 def _examine() -> "list[Finding]":
+    from mintmark.cli import logs  # noqa: PLC0415
     from mintmark.cli.examination import Finding, examine_database, examine_server  # noqa: PLC0415
-    from mintmark.cli.opening import quiet_logs  # noqa: PLC0415
     from mintmark.config import ConfigError, load  # noqa: PLC0415
 
-    quiet_logs()
+    logs.configure("warning", "console")
     try:
         settings = load(config_file=chosen_config())
         settings.required_master_key()

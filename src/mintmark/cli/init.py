@@ -52,14 +52,14 @@ def command(
     Nothing that exists is overwritten. The password is asked for, or read with --password-stdin.
     """
     # The settings first: a wrong issuer is told before anything is asked.
-    from mintmark.cli import founding  # noqa: PLC0415
-    from mintmark.cli.opening import explained, quiet_logs, real_world  # noqa: PLC0415
+    from mintmark.cli import founding, logs  # noqa: PLC0415
+    from mintmark.cli.opening import explained, real_world  # noqa: PLC0415
 
     founding.refuse_what_exists(folder)
     master_key = real_world().randomness.bytes(32)
     settings = _settings(issuer, master_key)
     email, password = _ask(admin_email, from_stdin=password_stdin)
-    quiet_logs()
+    logs.configure("warning", "console")
     with explained(settings):
         founding.require_good_password(settings, email, password)
     founding.write_files(folder, _settings_text(settings), master_key)

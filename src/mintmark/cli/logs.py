@@ -20,7 +20,7 @@ class _Forward(logging.Handler):
 
 
 def configure(level: str, style: str) -> None:
-    """Set up logging for a serving process.
+    """Set up logging. Standard output is for results.
 
     Args:
         level: Least severity that is logged.
@@ -43,7 +43,6 @@ def configure(level: str, style: str) -> None:
     structlog.configure(
         processors=[*processors, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )
     logging.basicConfig(handlers=[_Forward()], level=max(_LEVELS[level], logging.WARNING), force=True)

@@ -3,8 +3,6 @@
 import asyncio
 import contextlib
 import functools
-import logging
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec
@@ -136,9 +134,11 @@ def on_authority(command: Callable[Concatenate[Authority, P], Awaitable[None]]) 
     @config_option
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        from mintmark.cli import logs  # noqa: PLC0415
+
         settings = load_settings()
         require_database(settings)
-        quiet_logs()
+        logs.configure("warning", "console")
 
         async def work() -> None:
             async with attached(settings) as authority:
@@ -148,13 +148,3 @@ def on_authority(command: Callable[Concatenate[Authority, P], Awaitable[None]]) 
         asyncio.run(work())
 
     return run
-
-
-def quiet_logs() -> None:
-    """Send what libraries log to standard error, warnings and worse: standard output is for results."""
-    import structlog  # noqa: PLC0415
-
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )

@@ -25,21 +25,28 @@ class Person:
         page.fill("#password", password)
         page.click("#sign-in")
 
-    def allow(self) -> Answer:
-        self.page.click("#allow")
-        return self.application.answer()
+    def allow(self, page: Page | None = None) -> Answer:
+        page = page or self.page
+        page.click("#allow")
+        return self.lands(page)
 
     def deny(self) -> Answer:
         self.page.click("#deny")
-        return self.application.answer()
+        return self.lands()
 
     def authorize(self, url: str) -> Answer:
-        """Follow an application that has never been here: sign in, allow, arrive."""
+        """Follow an application that has never been here: sign in, allow, land."""
         self.go(url)
         self.fill_in()
         return self.allow()
 
-    def arrives_at(self, path: str) -> bool:
-        """Wait until the browser shows a page at ``path``."""
-        self.page.wait_for_url(lambda url: urlsplit(url).path == path)
+    def lands(self, page: Page | None = None) -> Answer:
+        """Wait until the browser shows a page of the application; return what it brought there."""
+        answer = self.application.answer()
+        self.arrives_at(urlsplit(answer.url).path, page)
+        return answer
+
+    def arrives_at(self, path: str, page: Page | None = None) -> bool:
+        """Wait until the browser shows the page at ``path``."""
+        (page or self.page).wait_for_url(lambda url: urlsplit(url).path == path)
         return True

@@ -114,7 +114,7 @@ def test_an_application_signs_a_person_in_and_out(
     # A public client cannot prove who it is, so the person is always asked (RFC 6749 §10.2).
     assert "code" in still if method != "none" else still["error"] == "consent_required"
     person.go(client.logout_url(newer.id_token, app.goodbye, "st4te"))
-    farewell = app.answer()
+    farewell = person.lands()
     assert urlsplit(farewell.url).path == "/bye"
     assert farewell.parameters == {"state": "st4te"}
     refusal = silently(client, person)
@@ -125,7 +125,7 @@ def test_an_application_signs_a_person_in_and_out(
 def silently(client: Client, person: Person) -> dict[str, str]:
     """Ask whether somebody is signed in, without showing anything (OIDC Core §3.1.2.1)."""
     person.go(client.authorization_url(person.application.callback, "openid", prompt="none"))
-    return person.application.answer().parameters
+    return person.lands().parameters
 
 
 def access_token_claims(authority: Served, token: str, algorithm: str) -> dict[str, Any]:

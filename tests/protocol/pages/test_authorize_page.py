@@ -101,7 +101,7 @@ async def test_other_faults_go_back_to_the_client(
     mint: Installation, changed: dict[str, str | None], error: str
 ) -> None:
     browser = await mint.browser()
-    parameters = answer(await browser.get(AUTHORIZE, params=asked_for(**changed)))
+    parameters = answer(await browser.get(AUTHORIZE, params=asked_for("web", **changed)))
     assert parameters["error"] == error
     assert parameters["state"] == "st4te"
     assert parameters["iss"] == mint.authority.policy.issuer

@@ -2,11 +2,17 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tests.support.world import FixedClock, SeededRandomness
 from tests.unit.cli.command_line import PASSWORD, START, Line
 
+from mintmark.authority import keyring
 from mintmark.authority.policy import DAY, Policy
+from mintmark.authority.wrapping import MasterKeys
+from mintmark.oauth.errors import OAuthError
+from mintmark.storage.memory import MemoryStore
 
 SHAPE = {"kid", "alg", "state", "published_at", "active_at", "retired_at", "removed_at", "compromised"}
 JWKS_LIFETIME = Policy(issuer="x").jwks_lifetime
@@ -117,3 +123,39 @@ def test_rewrap_follows_a_new_master_key(line: Line, tmp_path: Path, monkeypatch
     monkeypatch.delenv("MINTMARK_PREVIOUS_MASTER_KEYS_FILE")
     assert len(line.json("keys", "list")) == 4
     assert PASSWORD not in line("keys", "list").output
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("verb", ["rotate", "retire"])
+@pytest.mark.parametrize(("losses", "is_done"), [(1, True), (5, False)])
+async def test_a_lost_race_is_decided_again(
+    monkeypatch: pytest.MonkeyPatch, verb: str, losses: int, is_done: bool
+) -> None:
+    store, clock = MemoryStore(), FixedClock()
+    ring = keyring.Keyring(Policy(issuer="x", signing_algorithms=("ES256",)), MasterKeys(bytes(32)), SeededRandomness())
+    await keyring.keep_up(ring, store, clock)
+    real = store.keys.change
+    lost: list[int] = []
+
+    async def lose(*args: Any, **kwargs: Any) -> bool:
+        if len(lost) < losses:
+            lost.append(1)
+            return False
+        return await real(*args, **kwargs)
+
+    monkeypatch.setattr(store.keys, "change", lose)
+    clock.advance(DAY)
+    kid = ring.signing_key("ES256", clock.now()).kid
+
+    async def act() -> object:
+        if verb == "rotate":
+            return await keyring.rotate(ring, store, clock, "ES256")
+        return await keyring.retire_emergency(ring, store, clock, kid)
+
+    if is_done:
+        assert await act() is not None
+        assert ring.signing_key("ES256", clock.now()).kid != kid
+    else:
+        with pytest.raises(OAuthError, match="temporarily_unavailable"):
+            await act()
+        assert ring.signing_key("ES256", clock.now()).kid == kid

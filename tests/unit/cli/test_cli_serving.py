@@ -1,0 +1,149 @@
+"""What serving needs before it serves: a port, a log that keeps secrets, a banner that is right."""
+
+import asyncio
+import errno
+import json
+import logging
+import socket
+import sys
+from dataclasses import replace
+
+import pytest
+import structlog
+from tests.unit.cli.command_line import Line
+
+from mintmark.bootstrap import real_world, running
+from mintmark.cli import asking, demo, dev, logs, serve, serving
+from mintmark.cli.refusal import Refusal
+
+
+def move(port: int) -> str:
+    return f"use {port}"
+
+
+def test_a_port_that_is_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(Refusal, match=rf"port {port} on 127.0.0.1 is taken.* is free: use \d+"):
+            serving.listen("127.0.0.1", port, how_to_move=move)
+
+
+def test_two_listeners_never_share_a_port() -> None:
+    with serving.listen("127.0.0.1", 0, how_to_move=move) as first:
+        port = first.getsockname()[1]
+        with pytest.raises(Refusal):
+            serving.listen("127.0.0.1", port, how_to_move=move)
+
+
+@pytest.mark.parametrize(
+    ("number", "why"), [(errno.EACCES, "may not listen on port 80"), (errno.EADDRNOTAVAIL, "cannot listen on 10.0.0.1")]
+)
+def test_other_reasons_not_to_listen(monkeypatch: pytest.MonkeyPatch, number: int, why: str) -> None:
+    def fail(*_: object) -> socket.socket:
+        raise OSError(number, "no")
+
+    monkeypatch.setattr(serving, "_bound", fail)
+    with pytest.raises(Refusal, match=why):
+        serving.listen("10.0.0.1", 80, how_to_move=move)
+
+
+def test_no_port_near_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> socket.socket:
+        raise OSError(errno.EADDRINUSE, "taken")
+
+    monkeypatch.setattr(serving, "_bound", fail)
+    with pytest.raises(Refusal, match="no port near it is free either"):
+        serving.listen("127.0.0.1", 65530, how_to_move=move)
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [("127.0.0.1", "http://127.0.0.1:80"), ("::1", "http://[::1]:80"), ("localhost", "http://localhost:80")],
+)
+def test_urls(host: str, url: str) -> None:
+    assert serving.url_of(host, 80) == url
+
+
+@pytest.mark.parametrize("style", ["json", "console"])
+def test_logs_hold_no_local_variable_and_go_to_standard_error(style: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail() -> None:
+        local = "s3cret".upper()
+        raise RuntimeError(len(local))
+
+    logs.configure("info", style)
+    structlog.get_logger("ours").debug("too quiet")
+    try:
+        fail()
+    except RuntimeError:
+        structlog.get_logger("ours").exception("failed")
+        logging.getLogger("theirs").exception("failed %s", "too")
+    shown, said = capsys.readouterr()
+    assert shown == ""
+    assert "too quiet" not in said
+    assert "S3CRET" not in said
+    assert "failed too" in said
+    if style == "json":
+        ours, theirs = map(json.loads, said.splitlines())
+        assert ours["level"] == "error"
+        assert "RuntimeError" in ours["exception"]
+        assert theirs | {"timestamp": ""} == {
+            "logger": "theirs", "kind": "RuntimeError", "event": "failed too", "level": "error", "timestamp": ""
+        }  # fmt: skip
+
+
+def test_the_banner_names_everything_and_three_lines(bare: Line) -> None:
+    async def furnished() -> demo.Demo:
+        world = replace(real_world(), has_cheap_passwords=True)
+        async with running(dev._settings("::1", 8080, bytes(32)), world) as authority:
+            return await demo.furnish(authority, app_redirect_uri="http://127.0.0.1:8081/callback")
+
+    things = asyncio.run(furnished())
+    banner = dev.welcome("http://[::1]:8080", things)
+    for part in (things.password, things.service_secret, things.app_secret, things.refresh_token, "NOT for production"):
+        assert part in banner
+        assert part == "NOT for production" or part not in repr(things)
+    lines = dev.lines_to_paste("http://[::1]:8080", things.refresh_token)
+    assert len(lines) == 3
+    assert all(line in banner.splitlines() for line in lines)
+    assert all("curl -sS -g http://[::1]:8080/" in line for line in lines)
+
+
+def test_serve_says_where_it_is_wanted(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setenv("MINTMARK_PORT", str(taken.getsockname()[1]))
+        assert "in mintmark.toml, or MINTMARK_PORT=" in line.refused("serve")
+
+
+@pytest.mark.parametrize(
+    ("database", "said"), [("memory:", "everything is forgotten"), ("new.sqlite3", "making an empty one")]
+)
+def test_serve_tells_of_an_empty_database(
+    line: Line, monkeypatch: pytest.MonkeyPatch, database: str, said: str
+) -> None:
+    async def at_once(*_: object, on_ready: object, **numbers: int) -> None:
+        assert callable(on_ready)
+        assert numbers["patience"] == serve.PATIENCE
+        on_ready()
+
+    monkeypatch.setattr(serving, "serve", at_once)
+    monkeypatch.setenv("MINTMARK_DATABASE", database)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    monkeypatch.setenv("MINTMARK_PORT", str(port))
+    result = line("serve")
+    assert said in result.stderr
+    assert result.stdout.startswith("mintmark is ready: http://127.0.0.1:8080 (listening on")
+    assert "mintmark has stopped." in result.stderr
+
+
+def test_a_token_that_is_typed_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("click.termui.hidden_prompt_func", lambda _: " t0ken ")
+    assert asking.ask_token() == "t0ken"
+
+    def interrupted(_: str) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("click.termui.hidden_prompt_func", interrupted)
+    with pytest.raises(Refusal, match="paste it, or pipe it in"):
+        asking.ask_token()
