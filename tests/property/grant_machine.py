@@ -5,6 +5,7 @@ import itertools
 import json
 import tempfile
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -183,11 +184,10 @@ class GrantMachine(RuleBasedStateMachine):
             self.perform(Redeem(grant, self._who(grant)), node=node, is_learnt=not is_response_lost)
             return
         act = Refresh(grant, generation, self._who(grant))
-        row, now = self.model.rows.get(grant), self._now(node)
+        row, now = deepcopy(self.model.rows.get(grant)), self._now(node)
         outcome = self.perform(act, node=node, is_learnt=not is_response_lost)
-        is_newest = all(other <= generation for name, other in self.tokens if name == grant and other != outcome)
-        is_good = row is not None and row.ended is None and row.subject not in self.model.disabled
-        if is_newest and is_good and now < self.idle_at_least_until[grant, generation]:
+        is_good = row is not None and row.ended is None and row.generation <= generation
+        if is_good and now < self.idle_at_least_until[grant, generation]:
             assert isinstance(outcome, int), self.story(f"{act} logged somebody out (I4, I11): {outcome}")
 
     @rule(
