@@ -26,7 +26,7 @@ VERIFY: Final = "verify RS256, uncached"
 def main() -> None:
     """Run the benchmarks."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=1.5, help="length of one measurement (default 1.5)")
+    parser.add_argument("--seconds", type=float, default=1.2, help="length of one measurement (default 1.2)")
     parser.add_argument("--only", default="", metavar="TEXT", help="scenarios with this in their name; saves nothing")
     arguments = parser.parse_args()
     machine.pin(machine.LOAD_CORE)

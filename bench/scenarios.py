@@ -112,8 +112,8 @@ def _introspection(server: Server, seeds: Seeds) -> list[Client]:
 
 
 def _userinfo(server: Server, seeds: Seeds) -> list[Client]:
-    # The last grants, which the refreshing of a short run does not reach; a token is refreshed once at most here.
-    tokens = seeds.refresh_tokens["openid-RS256"][-CONNECTIONS:]
+    # Taken away: what was presented once is spent.
+    tokens = [seeds.refresh_tokens["openid-RS256"].pop() for _ in range(CONNECTIONS)]
     answers = fetch(server, [_refresh_request(seeds, "openid-RS256", token) for token in tokens])
     access = [json.loads(answer)["access_token"] for answer in answers]
     path = PREFIX + "/userinfo"

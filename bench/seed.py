@@ -13,7 +13,8 @@ from bench import machine
 from mintmark import bootstrap
 from mintmark.authority.core import Authority
 from mintmark.authority.model import AuditEvent, Authorization, Client, Grant, Resource, Role, User
-from mintmark.authority.registration import create_client, create_resource, create_role
+from mintmark.authority.registration import create_client
+from mintmark.authority.resources import create_resource, create_role
 from mintmark.config import Settings
 from mintmark.jose import base64url
 from mintmark.jose.algorithms import Algorithm

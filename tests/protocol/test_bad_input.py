@@ -40,7 +40,7 @@ UNKNOWN = [
 HEAD_405_HAS_A_BODY = pytest.mark.xfail(strict=True, reason="bug: asgi.endpoint sends the 405's body to HEAD")
 LINE_END_ESCAPES = pytest.mark.xfail(strict=True, reason="bug: Starlette's path convertor does not match a line end")
 SOME = settings(
-    max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
@@ -380,7 +380,7 @@ async def test_a_client_id_of_any_kind_is_survived(wire: Wire) -> None:
     assert len(answers) == 1
 
 
-@pytest.mark.spec("I3")
+@pytest.mark.spec("design I3")
 async def test_refused_redemptions_and_refreshes_write_nothing(wire: Wire) -> None:
     """Every malformed use of a genuine code and refresh token leaves the row as it was."""
     mint = wire.mint
@@ -475,7 +475,7 @@ async def test_random_forms_of_an_authenticated_client(wire: Wire, path: str, fi
     assert wire.stored() == before
 
 
-@pytest.mark.parametrize("path", [*AUTHENTICATED, USERINFO, *DOCUMENTS, PREFIX + "/nothing"])
+@pytest.mark.parametrize("path", [*AUTHENTICATED, USERINFO, DOCUMENTS[-1], PREFIX + "/nothing"])
 @SOME
 @given(sent=headers, method=st.sampled_from(["GET", "POST", "HEAD", "OPTIONS", "PUT"]))
 async def test_random_headers(wire: Wire, path: str, sent: list[tuple[bytes, bytes]], method: str) -> None:

@@ -17,7 +17,8 @@ from mintmark.authority.model import Client, Resource, Role, Session, User
 from mintmark.authority.people import create_user
 from mintmark.authority.policy import Policy
 from mintmark.authority.ports import Store
-from mintmark.authority.registration import create_client, create_resource, create_role
+from mintmark.authority.registration import create_client
+from mintmark.authority.resources import create_resource, create_role
 from mintmark.authority.wrapping import MasterKeys
 from mintmark.oauth.parameters import parse
 from mintmark.oauth.pkce import challenge_of

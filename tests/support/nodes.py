@@ -19,7 +19,7 @@ from mintmark.authority.denylist import Denylist
 from mintmark.authority.keyring import Keyring
 from mintmark.authority.model import AuditEvent, Client, Grant, Resource, Session, User
 from mintmark.authority.policy import Lifetimes, Policy
-from mintmark.authority.ports import Advance, Clock, GrantSelector, Grants, Store, StoreUnavailableError
+from mintmark.authority.ports import Advance, Clock, Grants, GrantSelector, Store, StoreUnavailableError
 from mintmark.authority.wrapping import MasterKeys
 from mintmark.jose import jws
 from mintmark.jose.jwk import Key
@@ -53,7 +53,7 @@ PACE: ContextVar[Iterator[int] | None] = ContextVar("PACE", default=None)
 Fault = Literal["crash before commit", "crash after commit", "outage before commit", "outage after commit"]
 
 
-class Crash(BaseException):  # noqa: N818 - no error: nothing of ours may catch it
+class Crash(BaseException):
     """The process died here."""
 
 

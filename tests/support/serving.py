@@ -25,7 +25,8 @@ from mintmark import bootstrap
 from mintmark.authority.core import Authority
 from mintmark.authority.model import Client, Resource
 from mintmark.authority.people import create_user
-from mintmark.authority.registration import create_client, create_resource
+from mintmark.authority.registration import create_client
+from mintmark.authority.resources import create_resource
 from mintmark.config import Settings
 from mintmark.system.clock import SystemClock, SystemRandomness
 

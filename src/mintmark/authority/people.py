@@ -122,6 +122,23 @@ async def set_disabled(authority: Authority, user: User, *, is_disabled: bool) -
     return changed
 
 
+async def set_roles(authority: Authority, user: User, roles: tuple[str, ...]) -> User:
+    """Change the roles an account holds; access tokens issued from now on say so.
+
+    Raises:
+        UnacceptableError: A role does not exist, or the account was changed at the same moment.
+    """
+    await require_roles(authority, roles)
+    now = authority.clock.now()
+    changed = replace(user, roles=roles, updated_at=now)
+    if not await authority.store.users.replace(user, changed):
+        raise UnacceptableError("The account was changed at the same moment; try again")
+    detail: dict[str, str | int] = {"before": " ".join(user.roles), "after": " ".join(roles)}
+    audit = AuditEvent(at=now, event="user.roles_changed", subject=user.subject, detail=detail)
+    await authority.store.audit.record(audit)
+    return changed
+
+
 async def remove_user(authority: Authority, user: User) -> None:
     """Remove an account; its subject is never used again."""
     await authority.store.users.remove(user.subject)

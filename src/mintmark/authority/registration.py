@@ -1,17 +1,17 @@
-"""What operators register: clients, resources, roles. Checked here, whoever registers (CLI, console, API)."""
+"""Clients, as operators register them. Checked here, whoever registers (CLI, console, API)."""
 
 from dataclasses import replace
 from typing import Final
 
 from mintmark.authority.client_authentication import digest_of, new_secret
 from mintmark.authority.core import Authority
-from mintmark.authority.model import SUBJECT_PREFIX, AuditEvent, Client, Resource, Revocation, Role
+from mintmark.authority.model import SUBJECT_PREFIX, AuditEvent, Client, Revocation
 from mintmark.authority.people import UnacceptableError, require_roles
 from mintmark.authority.policy import problems_of
 from mintmark.authority.ports import GrantSelector
 from mintmark.authority.revocation import end_grants
 from mintmark.oauth.redirect_uri import registration_problem
-from mintmark.oauth.scope import OPENID_SCOPES, is_scope_token
+from mintmark.oauth.scope import is_scope_token
 
 SECRET_BYTES: Final = 32
 _MAX_SECRETS: Final = 2
@@ -160,46 +160,6 @@ async def _take_back(authority: Authority, client: Client, reason: str) -> None:
     audit = AuditEvent(at=now, event="client.tokens_revoked", client_id=client.client_id, detail={"reason": reason})
     await authority.store.revocations.add(revocation, audit)
     await end_grants(authority, GrantSelector(client_id=client.client_id), reason=reason)
-
-
-async def create_resource(authority: Authority, resource: Resource) -> Resource:
-    """Register a resource (RFC 8707 §2: an absolute URI without fragment).
-
-    Raises:
-        UnacceptableError: It is malformed, or one of its scopes belongs to OpenID Connect.
-        AlreadyExistsError: It is registered already.
-    """
-    problems = [f"scope {s!r} is malformed" for s in (*resource.scopes, *resource.permissions) if not is_scope_token(s)]
-    problems += [f"scope {s!r} belongs to OpenID Connect" for s in resource.scopes if s in OPENID_SCOPES]
-    if ":" not in resource.resource or "#" in resource.resource or not is_scope_token(resource.resource):
-        problems.append("a resource is named by an absolute URI without fragment, such as https://api.example.com")
-    if resource.resource == authority.policy.issuer:
-        problems.append("the authority itself is a resource already")
-    if problems:
-        raise UnacceptableError("; ".join(problems))
-    registered = replace(resource, created_at=authority.clock.now())
-    await authority.store.resources.add(registered)
-    return registered
-
-
-async def create_role(authority: Authority, role: Role) -> Role:
-    """Register a role at a resource.
-
-    Raises:
-        UnacceptableError: The resource does not exist or does not know one of the permissions.
-        AlreadyExistsError: There is one with that name.
-    """
-    resource = await authority.store.resources.get(role.resource)
-    if resource is None:
-        raise UnacceptableError(f"there is no resource {role.resource!r}; `mintmark resource create` makes one")
-    unknown = [p for p in role.permissions if p not in resource.permissions]
-    if unknown:
-        raise UnacceptableError(f"{role.resource} does not know the permissions {', '.join(unknown)}")
-    if not is_scope_token(role.name):
-        raise UnacceptableError("a role's name must be printable ASCII without spaces, quotes and backslashes")
-    registered = replace(role, created_at=authority.clock.now())
-    await authority.store.roles.add(registered)
-    return registered
 
 
 async def _record(authority: Authority, event: str, client: Client) -> None:

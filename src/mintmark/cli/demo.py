@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Final
 
-from mintmark.authority import authorize, login, people, registration
+from mintmark.authority import authorize, login, people, registration, resources
 from mintmark.authority.authorize import AuthorizationRequest
 from mintmark.authority.core import Authority
 from mintmark.authority.login import SignedIn
@@ -38,7 +38,7 @@ async def furnish(authority: Authority, *, app_redirect_uri: str) -> Demo:
     """Register everything, sign the demo user in and get a refresh token, all by the use cases that serve real ones."""
     password = base64url.encode(authority.randomness.bytes(12))
     await people.create_user(authority, email=EMAIL, password=password, name="Demo User")
-    await registration.create_resource(authority, Resource(resource=API, name="Orders (demo)", scopes=SCOPES))
+    await resources.create_resource(authority, Resource(resource=API, name="Orders (demo)", scopes=SCOPES))
     _, service_secret = await registration.create_client(
         authority,
         Client(

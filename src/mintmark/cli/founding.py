@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from mintmark.authority import people, registration
+from mintmark.authority import people, registration, resources
 from mintmark.authority.core import Authority
 from mintmark.authority.model import Client, Resource, Role
 from mintmark.cli.client_options import defaults_of
@@ -111,11 +111,11 @@ async def found(
         UnacceptableError: With what to do instead.
     """
     resource = admin_api_of(authority.policy.issuer)
-    await registration.create_resource(
+    await resources.create_resource(
         authority,
         Resource(resource=resource, name="mintmark administration", scopes=("admin",), permissions=("admin",)),
     )
-    await registration.create_role(authority, Role(name=ADMIN_ROLE, resource=resource, permissions=("admin",)))
+    await resources.create_role(authority, Role(name=ADMIN_ROLE, resource=resource, permissions=("admin",)))
     user = await people.create_user(authority, email=email, password=password, roles=(ADMIN_ROLE,))
     kind = defaults_of(None, redirect_uris)
     scope = ("openid", "profile", "email", "offline_access") if redirect_uris else ()

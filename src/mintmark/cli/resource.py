@@ -2,15 +2,15 @@
 
 import click
 
-from mintmark.authority import registration
+from mintmark.authority import resources
 from mintmark.authority.core import Authority
-from mintmark.authority.model import AuditEvent, Resource
+from mintmark.authority.model import Resource
 from mintmark.authority.ports import AlreadyExistsError
 from mintmark.cli.lookup import find_resource
 from mintmark.cli.opening import on_authority
 from mintmark.cli.output import show, show_all
 from mintmark.cli.parameters import example, json_option, yes_option
-from mintmark.cli.refusal import Refusal, confirm, taken
+from mintmark.cli.refusal import confirm, taken
 from mintmark.cli.views import resource_view
 
 
@@ -71,11 +71,9 @@ async def create(
         permissions=tuple(dict.fromkeys(word for text in permissions for word in text.split())),
     )
     try:
-        registered = await registration.create_resource(authority, wanted)
+        registered = await resources.create_resource(authority, wanted)
     except AlreadyExistsError as error:
         raise taken("resource", resource) from error
-    audit = AuditEvent(at=authority.clock.now(), event="resource.created", detail={"resource": resource})
-    await authority.store.audit.record(audit)
     show(resource_view(registered), as_json=as_json)
 
 
@@ -87,17 +85,6 @@ async def create(
 async def remove(authority: Authority, resource: str, is_sure: bool, as_json: bool) -> None:
     """Remove a resource that no client and no role names."""
     await find_resource(authority, resource)
-    roles = [f"role {role.name}" for role in await authority.store.roles.all() if role.resource == resource]
-    clients = [
-        f"client {client.client_id}"
-        for client in await authority.store.clients.all()
-        if resource in (*client.resources, *client.serves, client.default_resource)
-    ]
-    if roles or clients:
-        users = ", ".join([*clients, *roles][:5]) + (" …" if len(roles) + len(clients) > 5 else "")
-        raise Refusal(f"{resource} is named by {users}; change or remove them first")
     confirm(f"Remove the resource {resource}?", is_sure=is_sure)
-    await authority.store.resources.remove(resource)
-    audit = AuditEvent(at=authority.clock.now(), event="resource.removed", detail={"resource": resource})
-    await authority.store.audit.record(audit)
+    await resources.remove_resource(authority, resource)
     show({"resource": resource, "removed": True}, as_json=as_json)

@@ -2,15 +2,15 @@
 
 import click
 
-from mintmark.authority import registration
+from mintmark.authority import resources
 from mintmark.authority.core import Authority
-from mintmark.authority.model import AuditEvent, Role
+from mintmark.authority.model import Role
 from mintmark.authority.ports import AlreadyExistsError
 from mintmark.cli.lookup import find_resource, find_role
 from mintmark.cli.opening import on_authority
 from mintmark.cli.output import show, show_all
 from mintmark.cli.parameters import example, json_option, yes_option
-from mintmark.cli.refusal import Refusal, confirm, taken
+from mintmark.cli.refusal import confirm, taken
 from mintmark.cli.views import role_view
 
 
@@ -51,11 +51,9 @@ async def create(authority: Authority, name: str, resource: str, permissions: tu
     """Create a role."""
     await find_resource(authority, resource)
     try:
-        role = await registration.create_role(authority, Role(name=name, resource=resource, permissions=permissions))
+        role = await resources.create_role(authority, Role(name=name, resource=resource, permissions=permissions))
     except AlreadyExistsError as error:
         raise taken("role", name) from error
-    audit = AuditEvent(at=authority.clock.now(), event="role.created", detail={"role": name, "resource": resource})
-    await authority.store.audit.record(audit)
     show(role_view(role), as_json=as_json)
 
 
@@ -67,16 +65,6 @@ async def create(authority: Authority, name: str, resource: str, permissions: tu
 async def remove(authority: Authority, name: str, is_sure: bool, as_json: bool) -> None:
     """Remove a role that nobody holds."""
     role = await find_role(authority, name)
-    users = [user.email for user in await authority.store.users.all() if name in user.roles]
-    clients = [client.client_id for client in await authority.store.clients.all() if name in client.roles]
-    if users or clients:
-        holders = ", ".join([*users, *clients][:5]) + (" …" if len(users) + len(clients) > 5 else "")
-        raise Refusal(
-            f"the role {name!r} is held by {holders}; take it from them first, with `mintmark user revoke-role` "
-            "or `mintmark client update`"
-        )
     confirm(f"Remove the role {name}?", is_sure=is_sure)
-    await authority.store.roles.remove(name)
-    detail: dict[str, str | int] = {"role": name, "resource": role.resource}
-    await authority.store.audit.record(AuditEvent(at=authority.clock.now(), event="role.removed", detail=detail))
+    await resources.remove_role(authority, role)
     show({"name": name, "removed": True}, as_json=as_json)

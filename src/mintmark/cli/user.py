@@ -1,12 +1,10 @@
 """``mintmark user``: the people who sign in."""
 
-from dataclasses import replace
 
 import click
 
 from mintmark.authority import people
 from mintmark.authority.core import Authority
-from mintmark.authority.model import AuditEvent, User
 from mintmark.authority.ports import AlreadyExistsError
 from mintmark.cli.asking import ask_password
 from mintmark.cli.lookup import find_role, find_user
@@ -152,7 +150,7 @@ async def grant_role(authority: Authority, user: str, role: str, as_json: bool) 
     await find_role(authority, role)
     if role in found.roles:
         raise Refusal(f"{found.email} has the role {role!r} already; there is nothing to do")
-    changed = await _set_roles(authority, found, (*found.roles, role), f"+{role}")
+    changed = await people.set_roles(authority, found, (*found.roles, role))
     show(user_view(changed), as_json=as_json)
     say("It is in the access tokens issued from now on.")
 
@@ -169,15 +167,5 @@ async def revoke_role(authority: Authority, user: str, role: str, as_json: bool)
         held = " ".join(found.roles) or "none"
         raise Refusal(f"{found.email} does not have the role {role!r}; roles held: {held}")
     kept = tuple(name for name in found.roles if name != role)
-    show(user_view(await _set_roles(authority, found, kept, f"-{role}")), as_json=as_json)
+    show(user_view(await people.set_roles(authority, found, kept)), as_json=as_json)
     say(f"Access tokens issued before keep it until they expire; `mintmark user sign-out {found.email}` ends them now.")
-
-
-async def _set_roles(authority: Authority, user: User, roles: tuple[str, ...], change: str) -> User:
-    now = authority.clock.now()
-    changed = replace(user, roles=roles, updated_at=now)
-    if not await authority.store.users.replace(user, changed):
-        raise Refusal("the account was changed at the same moment; look at it and try again")
-    audit = AuditEvent(at=now, event="user.roles_changed", subject=user.subject, detail={"change": change})
-    await authority.store.audit.record(audit)
-    return changed

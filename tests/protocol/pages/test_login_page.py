@@ -207,3 +207,13 @@ async def test_the_user_agent_is_kept_for_the_account_page(mint: Installation) -
     await try_password(mint.http(), headers={"user-agent": "Mozilla/5.0 (X11; Linux) Firefox/130.0"})
     [session] = await mint.authority.store.sessions.of(mint.user.subject)
     assert session.user_agent.endswith("Firefox/130.0")
+
+
+@pytest.mark.spec("O02")
+async def test_signing_in_satisfies_a_request_opened_right_here(mint: Installation) -> None:
+    http = mint.http()
+    page = await http.get("/login", params=asked_for(prompt="login consent", max_age="0"))
+    form = hidden(page) | {"email": EMAIL, "password": PASSWORD}
+    target = location(await http.post(action(page, "/login"), data=form), at=f"{PREFIX}/authorize")
+    assert query(target) == dict(authorization_request(prompt="consent"))
+    location(await http.get(target), at="/consent")
