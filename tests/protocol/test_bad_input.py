@@ -271,7 +271,6 @@ async def test_nothing_is_taken_from_the_url(wire: Wire, path: str, query: bytes
         pytest.param(b"&x=\x00", id="raw NUL"),
         pytest.param(b"&resource=%00", id="NUL in a resource"),
         pytest.param(b"".join(b"&a%d=1" % n for n in range(70)), id="too many"),
-        pytest.param(b"&" * 200, id="too many empty ones"),
     ],
 )
 async def test_a_form_that_is_none_is_refused(wire: Wire, path: str, extra: bytes) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from mintmark.authority.core import Authority
 from mintmark.authority.issuing import ACCESS_TOKEN_TYPE
-from mintmark.jose import jws, jwt
+from mintmark.jose import jwt
 from mintmark.jose.errors import JoseError
 from mintmark.oauth.errors import OAuthError, invalid_token
 
@@ -35,9 +35,8 @@ def verify(authority: Authority, token: str, now: int) -> Access:
     Raises:
         OAuthError: ``invalid_token``, with the reason in the log only.
     """
-    keys = authority.keyring.verification_keys(now)
     try:
-        verified = jws.verify(token, keys)
+        verified = authority.seen.verify(token, authority.keyring.verification_keys(now))
         claims = jwt.judge(verified, typ=ACCESS_TOKEN_TYPE, issuer=authority.policy.issuer, audience=None, now=now)
     except JoseError as error:
         raise invalid_token(error.code) from error

@@ -1,6 +1,6 @@
-"""The authority put together: its policy, its ports and the two snapshots it keeps. Use cases take it as first argument."""
+"""The authority put together: its policy, its ports and what it keeps in memory. Use cases take it as first argument."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mintmark.authority import keyring as keyrings
 from mintmark.authority.denylist import Denylist
@@ -8,6 +8,7 @@ from mintmark.authority.keyring import Keyring
 from mintmark.authority.model import Client
 from mintmark.authority.policy import Policy
 from mintmark.authority.ports import Clock, Limiter, Passwords, Randomness, Signer, Store
+from mintmark.authority.seen import SeenTokens
 from mintmark.authority.targeting import Landscape, authority_as_resource
 
 
@@ -24,6 +25,7 @@ class Authority:
     limiter: Limiter
     keyring: Keyring
     denylist: Denylist
+    seen: SeenTokens = field(default_factory=SeenTokens)
 
     async def start(self) -> None:
         """Bring keys and revocations up to date with the store; must have happened before the first request."""

@@ -1,6 +1,6 @@
 """What the authority knows, as frozen values. ``*_at`` is Unix time in seconds; expiry is exclusive."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from mintmark.authority.policy import BOUNDS, PUBLIC_CLIENT_MAX_GRACE, Classification, Lifetimes, Policy
@@ -63,16 +63,11 @@ class Client:
     def lifetimes(self, policy: Policy) -> Lifetimes:
         """Return the lifetimes in force for it: its own numbers over those of its classification."""
         defaults = policy.lifetimes[self.classification]
-        own = {name: getattr(self, name) for name in BOUNDS if getattr(self, name) is not None}
-        merged = Lifetimes(**{name: own.get(name, getattr(defaults, name)) for name in BOUNDS})
+        own = {name: value for name in BOUNDS if (value := getattr(self, name)) is not None}
+        merged = replace(defaults, **own) if own else defaults
         if self.is_confidential or merged.refresh_grace <= PUBLIC_CLIENT_MAX_GRACE:
             return merged
-        return Lifetimes(
-            merged.access_token_lifetime,
-            merged.refresh_token_lifetime,
-            merged.refresh_idle_lifetime,
-            PUBLIC_CLIENT_MAX_GRACE,
-        )
+        return replace(merged, refresh_grace=PUBLIC_CLIENT_MAX_GRACE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,5 @@
 """``mintmark user``: the people who sign in."""
 
-
 import click
 
 from mintmark.authority import people

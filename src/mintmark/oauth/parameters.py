@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import unquote, urlencode
 
 from mintmark.oauth.errors import invalid_request
 
@@ -49,9 +49,7 @@ def parse(encoded: bytes, *, also: Iterable[bytes] = ()) -> Parameters:
     resources: list[str] = []
     try:
         for source in (encoded, *also):
-            text = source.decode("ascii")
-            pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MAX_PARAMETERS)
-            for name, value in pairs:
+            for name, value in _pairs(source.decode("ascii")):
                 if name == _REPEATABLE:
                     if value:
                         resources.append(value)
@@ -62,6 +60,22 @@ def parse(encoded: bytes, *, also: Iterable[bytes] = ()) -> Parameters:
     except ValueError as problem:
         # UnicodeDecodeError is a ValueError: bytes that are not UTF-8, or not percent-encoded.
         raise invalid_request("The parameters are not properly form-encoded") from problem
-    if any("\0" in value for value in (*values, *values.values(), *resources)):
-        raise invalid_request("A parameter contains a NUL character")
     return Parameters({k: v for k, v in values.items() if v}, tuple(dict.fromkeys(resources)))
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
+    """Split form-encoded text; most of it has nothing to decode, and ``parse_qsl`` would cost three times as much."""
+    pairs = [(name, value) for name, _, value in (part.partition("=") for part in text.split("&")) if name or value]
+    if len(pairs) > MAX_PARAMETERS:
+        raise invalid_request("There are too many parameters")
+    if "%" in text or "+" in text:
+        pairs = [(_decode(name), _decode(value)) for name, value in pairs]
+        if any("\0" in name or "\0" in value for name, value in pairs):
+            raise invalid_request("A parameter contains a NUL character")
+    elif "\0" in text:
+        raise invalid_request("A parameter contains a NUL character")
+    return pairs
+
+
+def _decode(text: str) -> str:
+    return unquote(text.replace("+", " "), errors="strict") if "%" in text or "+" in text else text

@@ -33,15 +33,15 @@ async def authorize(authority: Authority, incoming: Incoming) -> Reply:
         request = await read(authority, parameters)
         session = await current_session(authority, cookie_of(authority.policy, incoming))
         step = await advance(authority, request, session)
+        match step:
+            case MustSignIn():
+                return steps.to_sign_in(authority.policy, parameters)
+            case MustConsent():
+                return steps.to_consent(authority.policy, parameters)
+            case Allowed(target):
+                assert session is not None
+                return deliver(authority, await grant_code(authority, request, session, target))
+            case _:
+                assert_never(step)
     except AuthorizationError as refusal:
         return refuse(authority, refusal, incoming.path)
-    match step:
-        case MustSignIn():
-            return steps.to_sign_in(authority.policy, parameters)
-        case MustConsent():
-            return steps.to_consent(authority.policy, parameters)
-        case Allowed(target):
-            assert session is not None
-            return deliver(authority, await grant_code(authority, request, session, target))
-        case _:
-            assert_never(step)

@@ -248,6 +248,25 @@ async def test_a_store_that_is_away_is_no_answer_to_the_client(
     assert "Nothing was changed" in text(response)
 
 
+@pytest.mark.spec("A05")
+@pytest.mark.parametrize("is_remembered", [True, False])
+async def test_a_session_that_ends_while_a_code_is_made(
+    mint: Installation, monkeypatch: pytest.MonkeyPatch, is_remembered: bool
+) -> None:
+    browser = await (allowed(mint) if is_remembered else mint.browser())
+    page = None if is_remembered else await browser.get("/consent", params=asked_for())
+
+    async def ended(*_: object, **__: object) -> bool:
+        return False
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mint.authority.store.grants, "add", ended)
+        response = await (browser.get(authorize_url()) if page is None else decide(browser, page, "allow"))
+        assert answer(response)["error"] == "access_denied"
+        assert answer(response)["state"] == "st4te"
+    assert "code" in answer(await browser.get(authorize_url()))
+
+
 @pytest.mark.spec("A16")
 async def test_text_of_the_client_reaches_pages_escaped(mint: Installation) -> None:
     attack = '"><script>alert(1)</script>'
