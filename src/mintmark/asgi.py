@@ -91,13 +91,14 @@ class Endpoint:
         await self.application(scope, receive, send)
 
 
-def endpoint(handler: Handler, methods: Iterable[str], render: Render, *, is_cors: bool = False) -> Endpoint:
+def endpoint(handler: Handler, methods: Iterable[str], render: Render, *, path: str, is_cors: bool = False) -> Endpoint:
     """Make an ASGI application of a handler.
 
     Args:
         handler: Answers the request.
         methods: Methods it knows; ``HEAD`` goes with ``GET``. Others get 405.
         render: Turns an error into a reply.
+        path: What the log calls it: the route, never what was sent, which may hold a misplaced token.
         is_cors: Whether scripts of any origin may call it (never with cookies).
     """
     known = frozenset(methods) | ({"HEAD"} if "GET" in methods else frozenset())
@@ -112,12 +113,12 @@ def endpoint(handler: Handler, methods: Iterable[str], render: Render, *, is_cor
                 return
             error = OAuthError("invalid_request", f"Use {' or '.join(sorted(known))}", status=405)
             reply = render(error)
-            await _send(send, Reply(reply.status, reply.body, (*reply.headers, *allow, *cors)))
-            return
-        reply = await _answer(handler, render, scope, receive)
-        if method == "HEAD":
-            reply = Reply(reply.status, b"", (*reply.headers, (b"content-length", b"%d" % len(reply.body))))
-        await _send(send, Reply(reply.status, reply.body, (*reply.headers, *cors)) if is_cors else reply)
+            reply = Reply(reply.status, reply.body, (*reply.headers, *allow))
+        else:
+            reply = await _answer(handler, render, path, scope, receive)
+        if is_cors:
+            reply = Reply(reply.status, reply.body, (*reply.headers, *cors))
+        await _send(send, reply, has_body=method != "HEAD")
 
     return Endpoint(application)
 
@@ -130,8 +131,7 @@ _PREFLIGHT: Final[Headers] = (
 )
 
 
-async def _answer(handler: Handler, render: Render, scope: Scope, receive: Receive) -> Reply:
-    path = scope["path"]
+async def _answer(handler: Handler, render: Render, path: str, scope: Scope, receive: Receive) -> Reply:
     try:
         return await handler(await _read(scope, receive))
     except OAuthError as error:
@@ -177,9 +177,10 @@ async def _body(receive: Receive) -> bytes:
     return b"".join(parts)
 
 
-async def _send(send: Send, reply: Reply) -> None:
+async def _send(send: Send, reply: Reply, *, has_body: bool = True) -> None:
     headers = reply.headers
-    if not any(name == b"content-length" for name, _ in headers) and reply.status not in {204, 304}:
+    # RFC 9110 §8.6: none with 204; with 304 it would speak of another body.
+    if reply.status not in {204, 304}:
         headers = (*headers, (b"content-length", b"%d" % len(reply.body)))
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": reply.body})
+    await send({"type": "http.response.body", "body": reply.body if has_body else b""})

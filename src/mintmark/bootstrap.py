@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Final
 
 import structlog
-from starlette.routing import BaseRoute, Router
+from starlette.routing import Router
 
+from mintmark.asgi import ASGIApp, Receive, Scope, Send
 from mintmark.authority.core import Authority
 from mintmark.authority.denylist import Denylist
 from mintmark.authority.keyring import Keyring
@@ -17,14 +18,14 @@ from mintmark.authority.policy import Policy
 from mintmark.authority.ports import Clock, Randomness, Store, StoreUnavailableError
 from mintmark.authority.wrapping import MasterKeys
 from mintmark.config import Settings
-from mintmark.pages.routes import page_routes, unknown_pages
+from mintmark.pages.routes import page_routes, unknown_page
 from mintmark.storage.memory import MemoryStore
 from mintmark.storage.sqlite import SQLiteStore
 from mintmark.system.clock import SystemClock, SystemRandomness
 from mintmark.system.limiting import MemoryLimiter
 from mintmark.system.passwords import Argon2Passwords
 from mintmark.system.signing import PoolSigner
-from mintmark.web.routes import unknown_routes, web_routes
+from mintmark.web.routes import UNKNOWN_BELOW, unknown_endpoint, web_routes
 
 _CATCH_UP_EVERY: Final = 1.0
 
@@ -107,15 +108,15 @@ async def running(settings: Settings, world: World | None = None) -> AsyncIterat
         await store.close()
 
 
-def routes(authority: Authority) -> list[BaseRoute]:
-    """Return every route of the authority: protocol endpoints first, since they are the busy ones."""
-    known = [*web_routes(authority), *page_routes(authority)]
-    return [*known, *unknown_routes(authority), *unknown_pages(authority)]
+def application(authority: Authority) -> ASGIApp:
+    """Return the ASGI application of a started authority: the JSON edge, the HTML edge, and answers for the rest."""
+    json_unknown, html_unknown = unknown_endpoint(), unknown_page(authority)
 
+    async def unknown(scope: Scope, receive: Receive, send: Send) -> None:
+        is_json = scope["path"].startswith(UNKNOWN_BELOW)
+        await (json_unknown if is_json else html_unknown)(scope, receive, send)
 
-def application(authority: Authority) -> Router:
-    """Return the ASGI application of a started authority."""
-    return Router(routes(authority), redirect_slashes=False)
+    return Router([*web_routes(authority), *page_routes(authority)], redirect_slashes=False, default=unknown)
 
 
 @contextlib.asynccontextmanager

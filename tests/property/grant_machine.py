@@ -13,7 +13,20 @@ from typing import Any, ClassVar, TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
-from tests.property.grant_model import ABSOLUTE, CODE, IDLE, Act, Model, Outcome, Redeem, Refresh, Registered, Revoke, Row, SignOut
+from tests.property.grant_model import (
+    ABSOLUTE,
+    CODE,
+    IDLE,
+    Act,
+    Model,
+    Outcome,
+    Redeem,
+    Refresh,
+    Registered,
+    Revoke,
+    Row,
+    SignOut,
+)
 from tests.support import nodes
 from tests.support.nodes import API, CALLBACK, ISSUER, PACE, REPORTS, SCOPE, START, VERIFIER, Crash, Disk, Fault, Node
 from tests.support.world import FixedClock
@@ -208,7 +221,9 @@ class GrantMachine(RuleBasedStateMachine):
 
     @rule(
         grant=grants,
-        kinds=st.lists(st.sampled_from(["refresh", "refresh", "replay", "redeem", "revoke", "sign out"]), min_size=2, max_size=3),
+        kinds=st.lists(
+            st.sampled_from(["refresh", "refresh", "replay", "redeem", "revoke", "sign out"]), min_size=2, max_size=3
+        ),
         paces=st.lists(st.lists(st.integers(0, 2), max_size=5), min_size=3, max_size=3),
     )
     def race(self, grant: str, kinds: list[str], paces: list[list[int]]) -> None:
@@ -299,7 +314,11 @@ class GrantMachine(RuleBasedStateMachine):
         if bad != good:
             self._is_garbage(bad, self._who(grant), node)
 
-    @rule(grant=grants, garbage=st.one_of(st.text(max_size=90), st.binary(min_size=53, max_size=53)), node=st.integers(0, 1))
+    @rule(
+        grant=grants,
+        garbage=st.one_of(st.text(max_size=90), st.binary(min_size=53, max_size=53)),
+        node=st.integers(0, 1),
+    )
     def garbage(self, grant: str, garbage: str | bytes, node: int) -> None:
         text = garbage if isinstance(garbage, str) else "mmr_" + base64url.encode(garbage)
         self._is_garbage(text, self._who(grant), node)
@@ -420,10 +439,11 @@ class GrantMachine(RuleBasedStateMachine):
             expected, differences = explanations[0]
             raise AssertionError(
                 self.story(
-                    "no order of these explains what happened"
-                    if len(acts) > 1
-                    else "the model expects something else",
-                    *(f"{act}: {outcome}, expected {expected[n]}" for n, (act, outcome) in enumerate(zip(acts, outcomes, strict=True))),
+                    "no order of these explains what happened" if len(acts) > 1 else "the model expects something else",
+                    *(
+                        f"{act}: {outcome}, expected {expected[n]}"
+                        for n, (act, outcome) in enumerate(zip(acts, outcomes, strict=True))
+                    ),
                     *differences,
                 )
             )
@@ -487,7 +507,9 @@ class GrantMachine(RuleBasedStateMachine):
         assert response.expires_in == claims["exp"] - now
         allowed = set(asked or row.scope)
         is_narrowed = isinstance(act, Refresh) and act.resources
-        assert set(response.scope) <= allowed if is_narrowed else set(response.scope) == allowed, self.story("scope (I5)")
+        assert set(response.scope) <= allowed if is_narrowed else set(response.scope) == allowed, self.story(
+            "scope (I5)"
+        )
         assert set(claims["scope"].split()) <= set(response.scope), self.story("scope (I5)")
         audience = [claims["aud"]] if isinstance(claims["aud"], str) else claims["aud"]
         assert set(audience) <= set(row.resources), self.story("audience (I5)")

@@ -17,10 +17,6 @@ from mintmark.oauth.errors import OAuthError
 
 pytestmark = pytest.mark.anyio
 
-STALE = pytest.mark.xfail(
-    strict=True, reason="bug: Grants.end trusts access_expires_at of a row that went back in time, and revokes nothing"
-)
-
 
 async def revoked(node: Node, newest: str, _oldest: str) -> None:
     await revoke(node.authority, await node.client("web"), newest)
@@ -41,15 +37,15 @@ async def signed_out_everywhere(node: Node, _newest: str, _oldest: str) -> None:
     await sign_out_everywhere(node.authority, "usr_ada", reason="account")
 
 
-@pytest.mark.spec("I6", "I11")
+@pytest.mark.spec("design I6", "design I11")
 @pytest.mark.parametrize(
     "end",
     [
-        pytest.param(revoked, marks=STALE),
+        revoked,
         # Here the row was brought forward first.
-        pytest.param(reused),
-        pytest.param(signed_out, marks=STALE),
-        pytest.param(signed_out_everywhere, marks=STALE),
+        reused,
+        signed_out,
+        signed_out_everywhere,
     ],
 )
 async def test_an_access_token_younger_than_the_backup_dies_with_its_grant(

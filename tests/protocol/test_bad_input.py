@@ -37,8 +37,6 @@ UNKNOWN = [
     "/.well-known/nothing",
     "/.well-known/jwks.json/",
 ]
-HEAD_405_HAS_A_BODY = pytest.mark.xfail(strict=True, reason="bug: asgi.endpoint sends the 405's body to HEAD")
-LINE_END_ESCAPES = pytest.mark.xfail(strict=True, reason="bug: Starlette's path convertor does not match a line end")
 SOME = settings(
     max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -115,7 +113,7 @@ async def test_a_wrong_method_is_405_and_says_which_are_right(wire: Wire, path: 
 @pytest.mark.parametrize(
     "path",
     [
-        *(pytest.param(path, marks=HEAD_405_HAS_A_BODY) for path in AUTHENTICATED),
+        *AUTHENTICATED,
         *(USERINFO, *DOCUMENTS, *HEALTH, PREFIX + "/nothing"),
     ],
 )
@@ -136,7 +134,6 @@ async def test_an_unknown_path_is_404_in_json(wire: Wire, method: str, path: str
     await wire.assert_works()
 
 
-@LINE_END_ESCAPES
 @pytest.mark.parametrize("path", [PREFIX + "/a\nb", "/.well-known/\n0"])
 async def test_a_line_end_in_the_path_is_404_in_json_too(wire: Wire, path: str) -> None:
     """%0A is a character like any other: the dialect stays."""

@@ -81,7 +81,6 @@ async def test_it_holds_only_the_personal_claims_asked_for_by_name(mint: Install
     assert set(named) - set(plain) == {"email", "name"}
 
 
-@pytest.mark.xfail(strict=True, reason="bug: issuing.id_token does not look at the grant's absolute end")
 @pytest.mark.spec("design I5")
 async def test_it_does_not_outlive_the_grant(mint: Installation) -> None:
     """No token does; the access token beside it is the positive twin."""

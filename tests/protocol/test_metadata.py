@@ -192,10 +192,7 @@ async def test_documents_may_be_cached_and_asked_for_again(mint: Installation, p
     "method",
     [
         "GET",
-        pytest.param(
-            "HEAD",
-            marks=pytest.mark.xfail(strict=True, reason="bug: asgi.endpoint says Content-Length: 0 on HEAD's 304"),
-        ),
+        "HEAD",
     ],
 )
 async def test_not_modified_claims_no_other_length(mint: Installation, method: str) -> None:

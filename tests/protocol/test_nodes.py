@@ -11,14 +11,6 @@ from tests.support.world import FixedClock
 
 from mintmark.storage.memory import MemoryStore
 
-RESTORED_CURSOR = pytest.mark.xfail(
-    strict=True, reason="bug: Denylist.pull asks only after its own cursor, which is ahead of a restored store's"
-)
-
-NO_LEEWAY = pytest.mark.xfail(
-    strict=True, reason="bug: access.verify judges nbf without any leeway between nodes' clocks"
-)
-
 
 def memory_of(mint: Installation) -> MemoryStore:
     store = mint.authority.store
@@ -114,7 +106,6 @@ async def test_a_node_whose_clock_is_behind_does_not_undo_a_rotation(stored_mint
     assert_error(await two.refresh(first), "invalid_grant")
 
 
-@NO_LEEWAY
 @pytest.mark.spec("design I9", "N04", "O04")
 async def test_a_node_whose_clock_is_behind_accepts_what_another_just_issued(stored_mint: Installation) -> None:
     """Clocks differ by a second: the token is good at introspection and at userinfo, whichever node is asked."""
@@ -229,7 +220,6 @@ async def test_a_running_node_still_knows_what_the_restored_database_forgot(mint
     assert not await mint.is_active(tokens["access_token"])
 
 
-@RESTORED_CURSOR
 @pytest.mark.spec("design I11", "design I6")
 @pytest.mark.parametrize("kind", ["refresh_token", "access_token"])
 async def test_revocations_work_after_a_restore(kind: str) -> None:

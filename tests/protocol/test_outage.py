@@ -108,14 +108,14 @@ async def test_an_outage_at_any_verb_is_503_and_nothing_is_half_written(name: st
     failing = FailingStore(memory)
     mint = await install(store=failing.as_store())
     request = await case.prepare(mint)
-    before, heard = memory.snapshot(), mint.authority.denylist.cursor
+    before, heard = memory.snapshot(), mint.authority.denylist.last
     failing.watch()
     assert (await request()).status_code == case.status
     verbs, after = failing.calls, memory.snapshot()
     assert verbs
     for at, verb in enumerate(verbs):
         memory.restore(before)
-        mint.authority.denylist.cursor = heard
+        mint.authority.denylist.last = heard
         mint.authority.denylist.forget(2**40)
         failing.watch(at, does_the_work=does_the_work)
         assert_unavailable(await request())

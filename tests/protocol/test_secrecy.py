@@ -212,7 +212,6 @@ async def test_no_traceback_and_no_repr_holds_a_secret() -> None:
         assert repr(server_secret)[2:-1] not in text
 
 
-@pytest.mark.xfail(strict=True, reason="bug: the path and the grant_type sent are logged as they came")
 @pytest.mark.spec("design I8")
 @pytest.mark.parametrize("place", ["path", "grant_type"])
 async def test_a_secret_in_the_wrong_place_is_not_logged_either(mint: Installation, place: str) -> None:

@@ -218,7 +218,11 @@ def _is_consent_due(request: AuthorizationRequest, target: Target, consent: Cons
     # ASVS 10.7.1, RFC 6749 §10.2: whoever can name a public client can pretend to be it, so the person is always asked.
     if not request.client.is_confidential or consent is None:
         return True
-    return not (set(target.scope) <= set(consent.scope) and set(target.resources) <= set(consent.resources))
+    return not (
+        set(target.scope) <= set(consent.scope)
+        and set(target.resources) <= set(consent.resources)
+        and set(claims_check.names_asked(request.claims)) <= set(consent.claims)
+    )
 
 
 async def target_for(authority: Authority, request: AuthorizationRequest, subject: str) -> Target:
@@ -251,22 +255,28 @@ async def advance(authority: Authority, request: AuthorizationRequest, session: 
 
 
 async def allow(authority: Authority, request: AuthorizationRequest, session: Session) -> Answer:
-    """Remember that the person said yes, and grant."""
+    """Grant, and remember that the person said yes.
+
+    Raises:
+        AuthorizationError: See ``target_for`` and ``grant_code``.
+    """
     try:
         granted = await target_for(authority, request, session.subject)
     except OAuthError as error:
         raise refusal(authority.policy, request.reply_to, error) from error
+    answer = await grant_code(authority, request, session, granted)
     now = authority.clock.now()
     consent = Consent(
         subject=session.subject,
         client_id=request.client.client_id,
         scope=granted.scope,
         resources=granted.resources,
+        claims=claims_check.names_asked(request.claims),
         granted_at=now,
     )
     audit = AuditEvent(at=now, event="consent.given", client_id=consent.client_id, subject=consent.subject)
     await authority.store.consents.put(consent, audit)
-    return await grant_code(authority, request, session, granted)
+    return answer
 
 
 def deny(authority: Authority, request: AuthorizationRequest) -> Answer:

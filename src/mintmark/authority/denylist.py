@@ -15,10 +15,10 @@ class Denylist:
     """What was revoked and has not expired yet.
 
     Attributes:
-        cursor: Position of the last entry applied.
+        last: The entry applied last, where the next reading goes on.
     """
 
-    cursor: int = 0
+    last: Revocation | None = None
     _entries: dict[tuple[RevocationKind, str], Revocation] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -31,7 +31,7 @@ class Denylist:
             known = self._entries.get(key)
             if known is None or (entry.before or 0, entry.expires_at) >= (known.before or 0, known.expires_at):
                 self._entries[key] = entry
-            self.cursor = max(self.cursor, entry.cursor)
+            self.last = entry
 
     def forget(self, now: int) -> int:
         """Drop the entries that have expired; return how many."""
@@ -59,8 +59,14 @@ class Denylist:
         return False
 
     async def pull(self, store: Store) -> None:
-        """Apply what the store has after our cursor."""
-        while page := await store.revocations.after(self.cursor, _PAGE):
+        """Apply what the store has after the last entry applied.
+
+        A store that no longer has that entry went back in time (invariant I11) or has forgotten it: it is read from
+        the start, since cursors it gave out once it may give out again.
+        """
+        if self.last is not None and await store.revocations.after(self.last.cursor - 1, 1) != [self.last]:
+            self.last = None
+        while page := await store.revocations.after(0 if self.last is None else self.last.cursor, _PAGE):
             self.apply(page)
             if len(page) < _PAGE:
                 return

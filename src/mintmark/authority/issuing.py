@@ -12,6 +12,9 @@ from mintmark.jose.algorithms import Algorithm
 from mintmark.oauth.scope import format_scope
 
 ACCESS_TOKEN_TYPE: Final = "at+jwt"
+CLOCK_SKEW: Final = 30
+"""Seconds by which clocks may differ before a token looks as if it came from the future."""
+
 _JTI_BYTES: Final = 16
 _HALF_HASH: Final[dict[str, str]] = {
     "RS256": "sha256",
@@ -61,7 +64,8 @@ async def access_token(
         "aud": target.resources[0] if len(target.resources) == 1 else list(target.resources),
         "exp": expires_at,
         "iat": now,
-        "nbf": now,
+        # Another node's or a verifier's clock may be a little behind ours.
+        "nbf": now - CLOCK_SKEW,
         "jti": base64url.encode(authority.randomness.bytes(_JTI_BYTES)),
         "client_id": client.client_id,
         "scope": format_scope(scope),
@@ -87,6 +91,7 @@ async def id_token(
     sid: str | None,
     nonce: str | None,
     access: AccessToken,
+    latest_expiry: int,
     now: int,
 ) -> str:
     """Issue an ID token that goes with ``access``.
@@ -102,7 +107,7 @@ async def id_token(
         "sub": user.subject,
         "aud": client.client_id,
         "azp": client.client_id,
-        "exp": now + authority.policy.id_token_lifetime,
+        "exp": min(now + authority.policy.id_token_lifetime, latest_expiry),
         "iat": now,
         "at_hash": _at_hash(access.value, alg),
     }

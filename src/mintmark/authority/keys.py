@@ -79,6 +79,11 @@ def _upkeep_of(keys: Sequence[SigningKey], alg: Algorithm, policy: Policy, now: 
         default=None,
     )
     if last is None:
+        retired = [key for key in keys if state(key, now) == "retired" and not key.compromised]
+        if retired:
+            # The algorithm was taken out of the settings and comes back: caches still have its newest key.
+            newest = max(retired, key=lambda key: key.active_at)
+            return _successor_of(newest, policy, now, make)
         # Rule 2: an empty set may sign at once; otherwise (all compromised) caches exist and must learn of it first.
         first = replace(make(alg), published_at=now, active_at=now + (policy.jwks_lifetime if keys else 0))
         return _successor_of(first, policy, now, make)

@@ -134,6 +134,7 @@ async def end_session(authority: Authority, sid: str, subject: str) -> None:
         GrantSelector(sid=sid),
         reason="sign_out",
         at=now,
+        revoke_until=now + authority.policy.longest_access_token_lifetime,
         keep_scope="offline_access",
         audit=AuditEvent(at=now, event="grants.ended", subject=subject, detail={"reason": "sign_out", "sid": sid}),
     )

@@ -186,12 +186,13 @@ class Grant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Consent:
-    """What a person allowed a client once and for all, until withdrawn."""
+    """What a person allowed a client once and for all, until withdrawn; ``claims`` are those asked for by name."""
 
     subject: str
     client_id: str
     scope: tuple[str, ...]
     resources: tuple[str, ...]
+    claims: tuple[str, ...] = ()
     granted_at: int
 
 

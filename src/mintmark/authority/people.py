@@ -82,7 +82,11 @@ async def change_password(
     Raises:
         UnacceptableError: The current password is wrong or the new one is not acceptable.
     """
+    key = f"password {user.subject}"
+    if wait := authority.limiter.retry_after(key):
+        raise UnacceptableError(f"Too many attempts; try again in {wait} seconds")
     if not await authority.passwords.verify(user.password_hash, current):
+        authority.limiter.punish(key, burst=5, period=30)
         raise UnacceptableError("The current password is not right")
     await set_password(authority, user, new, except_sid=except_sid)
 

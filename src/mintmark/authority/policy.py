@@ -87,6 +87,11 @@ class Policy:
     id_token_lifetime: int = 10 * MINUTE
 
     @property
+    def longest_access_token_lifetime(self) -> int:
+        """Seconds an access token lives at most, unless a client was given a longer life of its own."""
+        return max(lifetimes.access_token_lifetime for lifetimes in self.lifetimes.values())
+
+    @property
     def longest_token_lifetime(self) -> int:
         """Seconds after which no token signed now can be alive, whatever the client: how long a key must stay."""
         return max(BOUNDS["access_token_lifetime"][1], self.id_token_lifetime)

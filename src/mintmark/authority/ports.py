@@ -178,10 +178,19 @@ class Grants(Protocol):
         ...
 
     async def end(
-        self, selector: GrantSelector, *, reason: str, at: int, keep_scope: str | None = None, audit: AuditEvent
+        self,
+        selector: GrantSelector,
+        *,
+        reason: str,
+        at: int,
+        revoke_until: int = 0,
+        keep_scope: str | None = None,
+        audit: AuditEvent,
     ) -> int:
         """End the selected grants, revoke their live access tokens (one ``gid`` entry each) and audit, all or nothing.
 
+        An entry is forgotten at the grant's ``access_expires_at`` or at ``revoke_until``, whichever is later: a row that
+        went back in time (invariant I11) does not know of the tokens issued since.
         Grants whose scope has ``keep_scope`` are spared. Returns how many ended now; the event (with that ``count``
         in its detail) is written even if none did.
         """

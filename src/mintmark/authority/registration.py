@@ -46,7 +46,10 @@ def client_problems(client: Client, authority: Authority) -> list[str]:
     found += [f"scope {scope!r} is malformed" for scope in client.scope if not is_scope_token(scope)]
     found += _confidentiality_problems(client)
     found += problems_of(client.lifetimes(policy))
-    algorithms = {client.id_token_signed_response_alg, client.access_token_signed_response_alg or "RS256"}
+    algorithms = {
+        client.id_token_signed_response_alg,
+        client.access_token_signed_response_alg or policy.signing_algorithms[0],
+    }
     found += [f"no {alg} key is kept here (signing_algorithms)" for alg in algorithms - set(policy.signing_algorithms)]
     return found
 

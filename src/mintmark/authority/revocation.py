@@ -65,7 +65,8 @@ async def end_grants(authority: Authority, selector: GrantSelector, *, reason: s
         gid=gid,
         detail={"reason": reason},
     )
-    ended = await authority.store.grants.end(selector, reason=reason, at=now, audit=audit)
+    until = now + authority.policy.longest_access_token_lifetime
+    ended = await authority.store.grants.end(selector, reason=reason, at=now, revoke_until=until, audit=audit)
     await authority.denylist.pull(authority.store)
     return ended
 

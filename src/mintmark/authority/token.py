@@ -161,7 +161,10 @@ async def _end(authority: Authority, grant: Grant, decision: EndGrant, now: int)
     audit = AuditEvent(
         at=now, event=f"grant.{decision.reason}", client_id=grant.client_id, subject=grant.subject, gid=grant.gid
     )
-    await authority.store.grants.end(GrantSelector(id=grant.id), reason=decision.reason, at=now, audit=audit)
+    until = now + authority.policy.longest_access_token_lifetime
+    await authority.store.grants.end(
+        GrantSelector(id=grant.id), reason=decision.reason, at=now, revoke_until=until, audit=audit
+    )
     await authority.denylist.pull(authority.store)
 
 
@@ -220,6 +223,7 @@ async def _id_token(
         sid=grant.sid,
         nonce=nonce,
         access=access,
+        latest_expiry=grant.expires_at,
         now=now,
     )
 

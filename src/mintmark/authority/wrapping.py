@@ -45,7 +45,7 @@ class MasterKeys:
                 nonce, ciphertext = wrapped[_ID_BYTES : _ID_BYTES + _NONCE_BYTES], wrapped[_ID_BYTES + _NONCE_BYTES :]
                 try:
                     return AESGCM(key).decrypt(nonce, ciphertext, name.encode())
-                except InvalidTag:
+                except (InvalidTag, ValueError):  # ValueError: cut short
                     continue
         raise MasterKeyError(
             f"{name} cannot be decrypted: give the master key it was written under as MINTMARK_MASTER_KEY, "

@@ -65,11 +65,3 @@ def _without_port(uri: str) -> tuple[str, str] | None:
     if match[2] is not None and not 0 < int(match[2]) < 65536:
         return None
     return match[1], match[3]
-
-
-def origin_of(uri: str) -> str:
-    """Return what a CSP source list names to allow ``uri``: its origin, or its scheme where it is a private one."""
-    parts = urlsplit(uri)
-    if parts.scheme in {"http", "https"}:
-        return f"{parts.scheme}://{parts.netloc}"
-    return f"{parts.scheme}:"

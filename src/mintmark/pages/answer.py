@@ -24,7 +24,7 @@ def deliver(authority: Authority, answer: Answer) -> Reply:
     return rendering.page(
         authority.policy,
         "form_post.html",
-        form_targets=[uri],
+        leads_to_client=True,
         script_nonce=base64url.encode(authority.randomness.bytes(_NONCE_BYTES)),
         action=uri,
         parameters=answer.parameters,

@@ -84,7 +84,7 @@ async def _page(
     return rendering.page(
         authority.policy,
         "consent.html",
-        form_targets=[uri],
+        leads_to_client=True,
         path=steps.with_query(steps.CONSENT, parameters),
         other_account=steps.with_query(steps.LOGIN, steps.after_sign_in(parameters)),
         form_token=token,

@@ -46,6 +46,6 @@ def error_page(policy: Policy, error: OAuthError) -> Reply:
     )
 
 
-async def not_found(_authority: Authority, incoming: Incoming) -> Reply:
+async def not_found(_authority: Authority, _incoming: Incoming) -> Reply:
     """Say that there is no such page."""
-    raise OAuthError("invalid_request", "The address leads nowhere", detail=f"path {incoming.path[:200]!r}", status=404)
+    raise OAuthError("invalid_request", "The address leads nowhere", status=404)

@@ -112,7 +112,7 @@ def _page(
         "login.html",
         status=200 if refusal is None else refusal.status,
         headers=(*cookie, *(() if refusal is None else refusal.headers)),
-        form_targets=[] if request is None else [request.reply_to.redirect_uri],
+        leads_to_client=request is not None,
         path=visit.path,
         form_token=browser.form_token,
         client_name=None if request is None else request.client.name,

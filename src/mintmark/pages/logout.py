@@ -69,7 +69,7 @@ async def _confirmation(
     return rendering.page(
         authority.policy,
         "logout.html",
-        form_targets=[] if request.return_to is None else [request.return_to],
+        leads_to_client=request.return_to is not None,
         path=steps.with_query(steps.LOGOUT, parameters),
         form_token=token,
         email="" if user is None else user.email,

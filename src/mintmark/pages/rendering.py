@@ -6,8 +6,6 @@ Rules:
 3. Nothing here may be framed, stored, sniffed or read by another origin; no script runs but the one of ``form_post``.
 """
 
-import re
-from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -15,7 +13,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mintmark.asgi import Headers, Reply
 from mintmark.authority.policy import Policy
-from mintmark.oauth.redirect_uri import origin_of
 from mintmark.pages import stylesheet, words
 
 _TEMPLATES: Final = Environment(
@@ -28,7 +25,6 @@ _TEMPLATES: Final = Environment(
 )
 _TEMPLATES.filters |= {"moment": words.moment, "iso": words.iso, "duration": words.duration}
 
-_CSP_SOURCE: Final = re.compile(r"https?://[A-Za-z0-9.-]+(?::[0-9]+)?|[A-Za-z][A-Za-z0-9+.-]*:", re.ASCII)
 _DEFAULT_PORTS: Final = {"https": ":443", "http": ":80"}
 
 
@@ -60,7 +56,7 @@ def page(
     *,
     status: int = 200,
     headers: Headers = (),
-    form_targets: Iterable[str] = (),
+    leads_to_client: bool = False,
     script_nonce: str | None = None,
     **values: object,
 ) -> Reply:
@@ -71,30 +67,35 @@ def page(
         template: File in ``templates``.
         status: HTTP status.
         headers: Further headers.
-        form_targets: Foreign URLs where a form of the page may end, by redirects too.
+        leads_to_client: Whether a form of the page may end at an application, by redirects too.
         script_nonce: Allows the one script that carries it.
         **values: What the template shows.
     """
     text = _TEMPLATES.get_template(template).render(
         prefix=prefix(policy), host=host(policy), stylesheet=stylesheet.PATH, script_nonce=script_nonce, **values
     )
-    security = _security_headers(policy, form_targets, script_nonce)
+    security = _security_headers(policy, script_nonce, leads_to_client=leads_to_client)
     return Reply(status, text.encode(), ((b"content-type", b"text/html; charset=utf-8"), *security, *headers))
 
 
 def see_other(policy: Policy, location: str, headers: Headers = ()) -> Reply:
     """Send the browser to ``location`` by GET: a path of ours, or a checked URL of a client."""
     target = prefix(policy) + location if location.startswith("/") else location
-    return Reply(303, b"", ((b"location", target.encode("ascii")), *_security_headers(policy, (), None), *headers))
+    return Reply(
+        303,
+        b"",
+        ((b"location", target.encode("ascii")), *_security_headers(policy, None, leads_to_client=True), *headers),
+    )
 
 
-def _security_headers(policy: Policy, form_targets: Iterable[str], script_nonce: str | None) -> Headers:
-    actions = " ".join(["'self'", *sorted({_source(uri) for uri in form_targets})])
+def _security_headers(policy: Policy, script_nonce: str | None, *, leads_to_client: bool) -> Headers:
     directives = [
         "default-src 'none'",
         "style-src 'self'",
         "img-src 'self' data:",
-        f"form-action {actions}",
+        # Browsers hold every redirect after a form to this, the application's own included, and where that one goes
+        # next we cannot know: the person would be left with a dead button.
+        *([] if leads_to_client else ["form-action 'self'"]),
         "frame-ancestors 'none'",
         "base-uri 'none'",
         *([] if script_nonce is None else [f"script-src 'nonce-{script_nonce}'"]),
@@ -106,14 +107,9 @@ def _security_headers(policy: Policy, form_targets: Iterable[str], script_nonce:
         (b"referrer-policy", b"same-origin"),
         (b"cache-control", b"no-store"),
         (b"x-content-type-options", b"nosniff"),
-        (b"cross-origin-opener-policy", b"same-origin"),
+        # An application that opened us in a popup waits for its own window to come back.
+        *(() if leads_to_client else ((b"cross-origin-opener-policy", b"same-origin"),)),
     )
     if not is_https(policy):
         return headers
     return (*headers, (b"strict-transport-security", b"max-age=31536000"))
-
-
-def _source(uri: str) -> str:
-    """Return the narrowest CSP source for ``uri``: CSP has no words for an IPv6 literal, so there the scheme counts."""
-    source = origin_of(uri)
-    return source if _CSP_SOURCE.fullmatch(source) else f"{urlsplit(uri).scheme}:"

@@ -5,7 +5,7 @@ from typing import Final
 
 from starlette.routing import BaseRoute, Route
 
-from mintmark.asgi import Incoming, Reply, endpoint
+from mintmark.asgi import Endpoint, Incoming, Reply, endpoint
 from mintmark.authority.core import Authority
 from mintmark.oauth.errors import OAuthError
 from mintmark.pages import account_changes, steps, stylesheet
@@ -41,19 +41,19 @@ _TABLE: Final[tuple[tuple[str, PageHandler, tuple[str, ...]], ...]] = (
 
 def page_routes(authority: Authority) -> list[BaseRoute]:
     """Return the routes of all pages."""
-    return [_route(authority, *row) for row in _TABLE]
+    return [Route(path, _endpoint(authority, path, handler, methods)) for path, handler, methods in _TABLE]
 
 
-def unknown_pages(authority: Authority) -> list[BaseRoute]:
-    """Return the route that takes whatever no other knows; it comes last."""
-    return [_route(authority, "/{path:path}", not_found, _ANY)]
+def unknown_page(authority: Authority) -> Endpoint:
+    """Return what answers for a page that is not there."""
+    return _endpoint(authority, "(unknown)", not_found, _ANY)
 
 
-def _route(authority: Authority, path: str, handler: PageHandler, methods: tuple[str, ...]) -> Route:
+def _endpoint(authority: Authority, path: str, handler: PageHandler, methods: tuple[str, ...]) -> Endpoint:
     async def handle(incoming: Incoming) -> Reply:
         return await handler(authority, incoming)
 
     def render(error: OAuthError) -> Reply:
         return error_page(authority.policy, error)
 
-    return Route(path, endpoint(handle, methods, render))
+    return endpoint(handle, methods, render, path=path)

@@ -164,7 +164,14 @@ class _Grants:
         return True
 
     async def end(
-        self, selector: GrantSelector, *, reason: str, at: int, keep_scope: str | None = None, audit: AuditEvent
+        self,
+        selector: GrantSelector,
+        *,
+        reason: str,
+        at: int,
+        revoke_until: int = 0,
+        keep_scope: str | None = None,
+        audit: AuditEvent,
     ) -> int:
         rules.require_selector(selector)
         tables = self._disk.tables
@@ -177,8 +184,8 @@ class _Grants:
         ]
         for grant in ending:
             tables.grants[grant.id] = replace(grant, ended_at=at, end_reason=reason)
-            if grant.access_expires_at > at:
-                tables.revoke(rules.revocation_of(grant.gid, grant.access_expires_at))
+            if max(grant.access_expires_at, revoke_until) > at:
+                tables.revoke(rules.revocation_of(grant.gid, max(grant.access_expires_at, revoke_until)))
         tables.record(rules.counted(audit, len(ending)))
         return len(ending)
 

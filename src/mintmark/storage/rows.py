@@ -187,7 +187,8 @@ def session_from_row(row: Row) -> Session:
 
 def consent_to_row(consent: Consent) -> Parameters:
     """Return the parameters of ``CONSENT_PUT``."""
-    return consent.subject, consent.client_id, _text(consent.scope), _text(consent.resources), consent.granted_at
+    lists = (_text(consent.scope), _text(consent.resources), _text(consent.claims))
+    return consent.subject, consent.client_id, *lists, consent.granted_at
 
 
 def consent_from_row(row: Row) -> Consent:
@@ -197,7 +198,8 @@ def consent_from_row(row: Row) -> Consent:
         client_id=row[1],
         scope=_words.decode(row[2]),
         resources=_words.decode(row[3]),
-        granted_at=row[4],
+        claims=_words.decode(row[4]),
+        granted_at=row[5],
     )
 
 

@@ -133,13 +133,13 @@ SESSION_END_BY_SID: Final = "DELETE FROM sessions WHERE sid = ?1"
 SESSION_END_BY_SUBJECT: Final = "DELETE FROM sessions WHERE subject = ?1"
 SESSION_END_BY_BOTH: Final = "DELETE FROM sessions WHERE sid = ?1 AND subject = ?2"
 
-_CONSENT: Final = "subject, client_id, scope, resources, granted_at"
+_CONSENT: Final = "subject, client_id, scope, resources, claims, granted_at"
 CONSENT_GET: Final = f"SELECT {_CONSENT} FROM consents WHERE subject = ?1 AND client_id = ?2"
 CONSENTS_OF: Final = f"SELECT {_CONSENT} FROM consents WHERE subject = ?1 ORDER BY client_id"
 CONSENT_PUT: Final = f"""
-    INSERT INTO consents ({_CONSENT}) VALUES (?1, ?2, ?3, ?4, ?5)
+    INSERT INTO consents ({_CONSENT}) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
     ON CONFLICT (subject, client_id) DO UPDATE SET
-      scope = excluded.scope, resources = excluded.resources, granted_at = excluded.granted_at
+      scope = excluded.scope, resources = excluded.resources, claims = excluded.claims, granted_at = excluded.granted_at
 """
 CONSENT_REMOVE: Final = "DELETE FROM consents WHERE subject = ?1 AND client_id = ?2"
 

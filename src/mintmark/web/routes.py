@@ -2,11 +2,12 @@
 
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
+from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.routing import BaseRoute, Route
 
-from mintmark.asgi import Incoming, Render, Reply, endpoint
+from mintmark.asgi import Endpoint, Incoming, Render, Reply, endpoint
 from mintmark.authority.core import Authority
 from mintmark.authority.metadata import PATHS, PREFIX
 from mintmark.oauth.errors import OAuthError
@@ -40,10 +41,17 @@ def web_routes(authority: Authority) -> list[BaseRoute]:
     ]
 
 
-def unknown_routes(authority: Authority) -> list[BaseRoute]:
-    """Return the routes of what is not there below the protocol's prefixes; they come after all others."""
-    methods = ("GET", "POST")
-    return [_route(authority, f"{prefix}/{{rest:path}}", _unknown, methods) for prefix in (PREFIX, "/.well-known")]
+UNKNOWN_BELOW: Final = (f"{PREFIX}/", "/.well-known/")
+"""Below these, what is not there is answered in the protocol's dialect too."""
+
+
+def unknown_endpoint() -> Endpoint:
+    """Return what answers there."""
+
+    async def refuse(_incoming: Incoming) -> Reply:
+        raise OAuthError("invalid_request", "There is no such endpoint", status=404)
+
+    return endpoint(refuse, ("GET", "POST"), error_reply, path="(unknown)")
 
 
 def _route(
@@ -58,8 +66,4 @@ def _route(
     async def handler(incoming: Incoming) -> Reply:
         return await answer(authority, incoming)
 
-    return Route(path, endpoint(handler, methods, render, is_cors=is_cors))
-
-
-async def _unknown(_authority: Authority, incoming: Incoming) -> Reply:
-    raise OAuthError("invalid_request", "There is no such endpoint", detail=incoming.path[:200], status=404)
+    return Route(path, endpoint(handler, methods, render, path=path, is_cors=is_cors))

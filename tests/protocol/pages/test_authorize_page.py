@@ -156,7 +156,7 @@ async def test_form_post_is_a_form_that_submits_itself_or_is_submitted(mint: Ins
     [nonce] = re.findall(r'<script nonce="([^"]+)">', page.text)
     assert page.text.count("<script") == 1
     assert csp(page)["script-src"] == [f"'nonce-{nonce}'"]
-    assert csp(page)["form-action"] == ["'self'", "https://app.example"]
+    assert "form-action" not in csp(page)
     assert (await mint.redeem(fields["code"])).status_code == 200
     again = await browser.get(authorize_url(response_mode="form_post"))
     assert nonce not in again.text

@@ -56,7 +56,7 @@ async def test_it_shows_who_asks_for_what_for_how_long_and_of_whom(mint: Install
         assert words in shown
     assert 'id="allow" name="decision" value="allow"' in page.text
     assert 'id="deny" name="decision" value="deny"' in page.text
-    assert csp(page)["form-action"] == ["'self'", "https://app.example"]
+    assert "form-action" not in csp(page)
 
 
 async def test_it_shows_only_what_would_be_granted(mint: Installation) -> None:

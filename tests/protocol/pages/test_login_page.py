@@ -59,7 +59,7 @@ async def test_with_a_request_it_shows_who_asks_and_goes_on_with_it(mint: Instal
     page = await http.get("/login", params=asked_for(login_hint=EMAIL))
     assert "to continue to Web app app.example" in text(page)
     assert f'value="{EMAIL}"' in page.text
-    assert csp(page)["form-action"] == ["'self'", "https://app.example"]
+    assert "form-action" not in csp(page)
     form = hidden(page) | {"email": EMAIL, "password": PASSWORD}
     target = location(await http.post(action(page, "/login"), data=form), at=f"{PREFIX}/authorize")
     assert query(target) == dict(authorization_request(login_hint=EMAIL))

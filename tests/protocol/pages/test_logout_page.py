@@ -63,7 +63,7 @@ async def test_without_a_hint_the_person_is_asked(mint: Installation) -> None:
     assert f"sign {EMAIL} out of id.example" in text(page)
     assert "Afterwards you return to app.example" in text(page)
     assert '<button id="confirm"' in page.text
-    assert csp(page)["form-action"] == ["'self'", "https://app.example"]
+    assert "form-action" not in csp(page)
     assert await is_signed_in(browser)
     response = await browser.post(action(page, LOGOUT), data=hidden(page))
     assert location(response, at=BYE) == f"{BYE}?state=s"

@@ -97,7 +97,11 @@ def test_roles_are_granted_and_revoked(line: Line, bob: str) -> None:
     assert "roles held: admin" in line.refused("user", "revoke-role", BOB, "reader")
     assert "did you mean reader?" in line.refused("user", "grant-role", BOB, "raeder")
     changes = [e["detail"] for e in line.json("audit", "list") if e["event"] == "user.roles_changed"]
-    assert changes == [{"before": "reader admin", "after": "admin"}, {"before": "reader", "after": "reader admin"}, {"before": "", "after": "reader"}]
+    assert changes == [
+        {"before": "reader admin", "after": "admin"},
+        {"before": "reader", "after": "reader admin"},
+        {"before": "", "after": "reader"},
+    ]
 
 
 def test_a_person_reads_a_table(line: Line) -> None:

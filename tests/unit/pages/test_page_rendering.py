@@ -18,12 +18,6 @@ def header(reply: Reply, name: bytes) -> str:
     return value.decode()
 
 
-def form_action(*uris: str) -> str:
-    reply = page(POLICY, "signed_out.html", form_targets=uris, return_to=None, place=None)
-    [directive] = re.findall(r"form-action ([^;]*)", header(reply, b"content-security-policy"))
-    return str(directive)
-
-
 @pytest.mark.parametrize(
     ("issuer", "path", "host_name", "origin_name"),
     [
@@ -40,27 +34,6 @@ def test_addresses_come_from_the_issuer(issuer: str, path: str, host_name: str, 
     assert (prefix(policy), host(policy), origin(policy)) == (path, host_name, origin_name)
     assert header(see_other(policy, "/login"), b"location") == f"{path}/login"
     assert header(see_other(policy, "https://app.example/cb"), b"location") == "https://app.example/cb"
-
-
-@pytest.mark.parametrize(
-    ("uri", "source"),
-    [
-        ("https://app.example/cb?x=1", "https://app.example"),
-        ("http://127.0.0.1:8400/cb", "http://127.0.0.1:8400"),
-        ("com.example.app:/cb", "com.example.app:"),
-        # CSP cannot name an IPv6 literal (CSP3 §2.3.1), nor may a host smuggle in a directive.
-        ("http://[::1]:8400/cb", "http:"),
-        ("https://a;script-src/cb", "https:"),
-        ("https://a,b/cb", "https:"),
-        ("https://a'unsafe-inline'/cb", "https:"),
-    ],
-)
-def test_a_form_may_end_at_the_client_only(uri: str, source: str) -> None:
-    assert form_action(uri) == f"'self' {source}"
-
-
-def test_a_form_may_end_here_if_no_client_is_named() -> None:
-    assert form_action() == "'self'"
 
 
 @pytest.mark.parametrize("nonce", ["abc", None])

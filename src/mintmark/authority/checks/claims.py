@@ -40,10 +40,18 @@ def claims(parameters: Parameters) -> dict[str, Any]:
     return members
 
 
-def values_asked(requested: dict[str, Any], name: str, *, member: str = "id_token") -> list[Any]:
-    """Return the values of claim ``name`` that a request insists on: ``value``, or ``values`` where essential."""
-    asked = (requested.get(member) or {}).get(name) or {}
-    if "value" in asked:
-        return [asked["value"]]
-    values = asked.get("values")
-    return values if asked.get("essential") is True and isinstance(values, list) else []
+def values_asked(requested: dict[str, Any], name: str) -> list[str]:
+    """Return the values of the ID token's claim ``name`` that a request insists on.
+
+    That is ``value``, or ``values`` where it is essential; what is no text can match nothing and counts as "".
+    """
+    asked = (requested.get("id_token") or {}).get(name) or {}
+    values: list[Any] = [asked["value"]] if "value" in asked else []
+    if not values and asked.get("essential") is True and isinstance(asked.get("values"), list):
+        values = asked["values"]
+    return [value if isinstance(value, str) else "" for value in values]
+
+
+def names_asked(requested: dict[str, Any]) -> tuple[str, ...]:
+    """Return the names of all claims asked for, wherever they are to appear."""
+    return tuple(sorted({name for member in requested.values() for name in member}))

@@ -72,11 +72,18 @@ class SQLiteGrants:
         return await self._writer.run(act)
 
     async def end(
-        self, selector: GrantSelector, *, reason: str, at: int, keep_scope: str | None = None, audit: AuditEvent
+        self,
+        selector: GrantSelector,
+        *,
+        reason: str,
+        at: int,
+        revoke_until: int = 0,
+        keep_scope: str | None = None,
+        audit: AuditEvent,
     ) -> int:
         """End the selected grants, revoke their live access tokens (one ``gid`` entry each) and audit, all or nothing.
 
-        Grants whose scope has ``keep_scope`` are spared. Returns how many ended now; the event (with that ``count``
+        An entry is forgotten at the grant's ``access_expires_at`` or at ``revoke_until``, whichever is later. Grants whose scope has ``keep_scope`` are spared. Returns how many ended now; the event (with that ``count``
         in its detail) is written even if none did.
 
         Raises:
@@ -87,7 +94,7 @@ class SQLiteGrants:
 
         def act(connection: sqlite3.Connection) -> int:
             ending = [
-                (grant_id, access_expires_at)
+                (grant_id, max(access_expires_at, revoke_until))
                 for grant_id, access_expires_at, authorization in connection.execute(text, parameters).fetchall()
                 if keep_scope is None or keep_scope not in rows.scope_of(authorization)
             ]

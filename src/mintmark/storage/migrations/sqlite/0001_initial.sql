@@ -59,6 +59,7 @@ CREATE TABLE consents (
   client_id TEXT NOT NULL,
   scope TEXT NOT NULL,
   resources TEXT NOT NULL,
+  claims TEXT NOT NULL,
   granted_at INTEGER NOT NULL,
   PRIMARY KEY (subject, client_id)
 ) WITHOUT ROWID;
