@@ -93,7 +93,6 @@ class Model:
     rows: dict[str, Row] = field(default_factory=dict)
     clients: dict[str, Registered] = field(default_factory=dict)
     disabled: set[str] = field(default_factory=set)
-    issued: set[str] = field(default_factory=set)
     revoked: set[str] = field(default_factory=set)
 
     def copy(self) -> "Model":

@@ -104,7 +104,9 @@ async def test_a_wrong_method_is_405_and_says_which_are_right(wire: Wire, path: 
         elif method == "OPTIONS" and path in SCRIPTS_MAY:
             assert answer.status == 204
         else:
-            assert_dialect(answer, 405)
+            if method != "HEAD":
+                assert_dialect(answer, 405)
+            assert answer.status == 405
             allow = {name.strip() for name in (answer.header("allow") or "").split(",")}
             assert allow - {"OPTIONS"} == ALLOWED[path], method
 

@@ -134,11 +134,20 @@ class PacedGrants:
         return done
 
     async def end(
-        self, selector: GrantSelector, *, reason: str, at: int, keep_scope: str | None = None, audit: AuditEvent
+        self,
+        selector: GrantSelector,
+        *,
+        reason: str,
+        at: int,
+        revoke_until: int = 0,
+        keep_scope: str | None = None,
+        audit: AuditEvent,
     ) -> int:
         await pause()
         self._fail("before")
-        count = await self.inner.end(selector, reason=reason, at=at, keep_scope=keep_scope, audit=audit)
+        count = await self.inner.end(
+            selector, reason=reason, at=at, revoke_until=revoke_until, keep_scope=keep_scope, audit=audit
+        )
         self._fail("after")
         return count
 

@@ -1,7 +1,7 @@
 """The live revocations of this node, in memory, fed from the store exactly like a verifier (design §6)."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from mintmark.authority.model import Revocation, RevocationKind
@@ -25,12 +25,11 @@ class Denylist:
         return len(self._entries)
 
     def apply(self, revocations: Iterable[Revocation]) -> None:
-        """Add entries, in the order of their cursors; of two for the same thing the wider one stays."""
+        """Add entries, in the order of their cursors; two for the same thing count together."""
         for entry in revocations:
             key = (entry.kind, entry.value)
             known = self._entries.get(key)
-            if known is None or (entry.before or 0, entry.expires_at) >= (known.before or 0, known.expires_at):
-                self._entries[key] = entry
+            self._entries[key] = entry if known is None else _both(known, entry)
             self.last = entry
 
     def forget(self, now: int) -> int:
@@ -70,3 +69,8 @@ class Denylist:
             self.apply(page)
             if len(page) < _PAGE:
                 return
+
+
+def _both(known: Revocation, entry: Revocation) -> Revocation:
+    before = None if known.before is None or entry.before is None else max(known.before, entry.before)
+    return replace(entry, before=before, expires_at=max(known.expires_at, entry.expires_at))

@@ -79,13 +79,13 @@ def _upkeep_of(keys: Sequence[SigningKey], alg: Algorithm, policy: Policy, now: 
         default=None,
     )
     if last is None:
-        retired = [key for key in keys if state(key, now) == "retired" and not key.compromised]
-        if retired:
-            # The algorithm was taken out of the settings and comes back: caches still have its newest key.
-            newest = max(retired, key=lambda key: key.active_at)
-            return _successor_of(newest, policy, now, make)
+        known = [key for key in keys if key.active_at <= now and state(key, now) != "removed" and not key.compromised]
+        if known:
+            # The algorithm was taken out of the settings and comes back: caches still have the key that signed last.
+            return _successor_of(max(known, key=lambda key: key.active_at), policy, now, make)
         # Rule 2: an empty set may sign at once; otherwise (all compromised) caches exist and must learn of it first.
-        first = replace(make(alg), published_at=now, active_at=now + (policy.jwks_lifetime if keys else 0))
+        wait = policy.jwks_lifetime if any(key.compromised for key in keys) else 0
+        first = replace(make(alg), published_at=now, active_at=now + wait)
         return _successor_of(first, policy, now, make)
     return _successor_of(last, policy, now, make) if now >= last.active_at else []
 
@@ -132,11 +132,13 @@ def retire_emergency(keys: Sequence[SigningKey], kid: str, policy: Policy, now: 
         changed += rotate(others, victim.alg, policy, now)
     elif state(victim, now) == "published":
         # The key that signs has lost its successor: it goes on (rule 5) and upkeep publishes another.
-        changed += [
+        signing = [
             replace(key, retired_at=None, removed_at=None)
             for key in others
             if key.alg == victim.alg and key.retired_at == victim.active_at and not key.compromised
         ]
+        # Where none signs (it was compromised as well), the key after the victim takes its place.
+        changed += signing or rotate(others, victim.alg, policy, now)
     after = {key.kid: key for key in [*others, *changed]}.values()
     signs = [key.active_at for key in after if key.alg == victim.alg and not key.compromised and key.retired_at is None]
     revocation = Revocation(

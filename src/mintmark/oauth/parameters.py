@@ -65,7 +65,7 @@ def parse(encoded: bytes, *, also: Iterable[bytes] = ()) -> Parameters:
 
 def _pairs(text: str) -> list[tuple[str, str]]:
     """Split form-encoded text; most of it has nothing to decode, and ``parse_qsl`` would cost three times as much."""
-    pairs = [(name, value) for name, _, value in (part.partition("=") for part in text.split("&")) if name or value]
+    pairs = [(name, value) for name, _, value in (part.partition("=") for part in text.split("&") if part)]
     if len(pairs) > MAX_PARAMETERS:
         raise invalid_request("There are too many parameters")
     if "%" in text or "+" in text:

@@ -64,7 +64,6 @@ def test_of_two_for_the_same_the_wider_one_stays() -> None:
         assert len(found) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="bug: of two entries that each reach further in one way, one is dropped")
 def test_of_two_for_the_same_neither_is_lost() -> None:
     """Whatever either of them revokes is revoked, for as long."""
     until_later, more = (
@@ -90,11 +89,11 @@ async def test_it_follows_the_store_and_reads_nothing_twice() -> None:
     for number in range(3):
         await store.revocations.add(entry("jti", f"j{number}", cursor=0), event())
     await found.pull(store)
-    assert (len(found), found.cursor) == (3, 3)
+    assert (len(found), found.last and found.last.cursor) == (3, 3)
     await store.revocations.add(entry("jti", "j", cursor=0), event())
     assert not found.revokes(CLAIMS, "k")
     await found.pull(store)
-    assert (len(found), found.cursor) == (4, 4)
+    assert (len(found), found.last and found.last.cursor) == (4, 4)
     assert found.revokes(CLAIMS, "k")
 
 
@@ -105,4 +104,4 @@ async def test_it_reads_page_after_page(monkeypatch: pytest.MonkeyPatch) -> None
         for number in range(count):
             await store.revocations.add(entry("jti", f"j{number}", cursor=0), event())
         await found.pull(store)
-        assert (len(found), found.cursor) == (count, count)
+        assert (len(found), found.last and found.last.cursor) == (count, count)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mintmark.oauth.redirect_uri import matches, origin_of, registration_problem
+from mintmark.oauth.redirect_uri import matches, registration_problem
 
 REGISTERED = ("https://app.example/cb", "https://app.example/other?x=1")
 
@@ -186,15 +186,3 @@ def test_no_text_is_too_strange(uri: str, application_type: Any) -> None:
     for text in (uri, f"https://{uri}", f"http://127.0.0.1{uri}", f"http://127.0.0.1:{uri}"):
         registration_problem(text, application_type)
         matches(text, ("http://127.0.0.1/cb",), application_type)
-
-
-@pytest.mark.parametrize(
-    ("uri", "origin"),
-    [
-        ("https://app.example/cb?x", "https://app.example"),
-        ("http://127.0.0.1:8000/cb", "http://127.0.0.1:8000"),
-        ("com.example.app:/cb", "com.example.app:"),
-    ],
-)
-def test_the_origin(uri: str, origin: str) -> None:
-    assert origin_of(uri) == origin

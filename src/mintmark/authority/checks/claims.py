@@ -9,6 +9,9 @@ from mintmark.oauth.errors import invalid_request
 from mintmark.oauth.parameters import Parameters
 
 MAX_CHARS: Final = 4096
+PERSONAL: Final = frozenset({"name", "updated_at", "email", "email_verified"})
+"""Claims that say something about the person (OIDC Core §5.1), as far as there are any here."""
+
 _MEMBERS: Final = ("userinfo", "id_token")
 
 
@@ -53,5 +56,5 @@ def values_asked(requested: dict[str, Any], name: str) -> list[str]:
 
 
 def names_asked(requested: dict[str, Any]) -> tuple[str, ...]:
-    """Return the names of all claims asked for, wherever they are to appear."""
-    return tuple(sorted({name for member in requested.values() for name in member}))
+    """Return the names of the claims about the person that are asked for, wherever they are to appear."""
+    return tuple(sorted({name for member in requested.values() for name in member if name in PERSONAL}))
