@@ -99,7 +99,9 @@ async def _group_commits(seconds: float, database: str) -> tuple[float, float]:
     with closing(sqlite3.connect(database, isolation_level=None, check_same_thread=False)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
-        rows = connection.execute("SELECT id, generation FROM grants WHERE client_id = 'app-ES256'").fetchall()
+        rows = connection.execute(
+            "SELECT id, generation FROM grants WHERE client_id = 'app-ES256' ORDER BY id"
+        ).fetchall()
         thread = threading.Thread(target=_write, args=(connection, waiting, loop))
         thread.start()
         tasks = [asyncio.create_task(refresh(rows[first::CONNECTIONS])) for first in range(CONNECTIONS)]

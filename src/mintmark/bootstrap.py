@@ -20,6 +20,7 @@ from mintmark.authority.wrapping import MasterKeys
 from mintmark.config import Settings
 from mintmark.pages.routes import page_routes, unknown_page
 from mintmark.storage.memory import MemoryStore
+from mintmark.storage.remembered import RememberingStore
 from mintmark.storage.sqlite import SQLiteStore
 from mintmark.system.clock import SystemClock, SystemRandomness
 from mintmark.system.limiting import MemoryLimiter
@@ -94,7 +95,7 @@ async def running(settings: Settings, world: World | None = None) -> AsyncIterat
     try:
         authority = assemble(
             settings.policy(),
-            store,
+            RememberingStore(store, world.clock),
             MasterKeys(
                 settings.required_master_key(), tuple(key.get_secret_value() for key in settings.previous_master_keys)
             ),

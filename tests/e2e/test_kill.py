@@ -112,7 +112,7 @@ async def _kill(load: Load, folder: Path, config: Path) -> None:
             except AssertionError as failed:
                 load.wrong.append(f"it does not start again: {failed}")
             due = load.acknowledged + chance.randint(*KILL_AFTER)
-            while load.acknowledged < due and not load.is_over:
+            while load.acknowledged < due and not load.is_over:  # noqa: ASYNC110 - at no particular moment
                 await asyncio.sleep(chance.random() * 0.02)
             await _kill_now(process)
             load.kills += 1

@@ -34,13 +34,13 @@ pytestmark = pytest.mark.timeout(900)
 @pytest.mark.spec("A09", "A12", "R01", "R03", "R05", "R06", "R07", "R09", "V02", "V04", "V05", "N02")
 @pytest.mark.parametrize("adapter", MACHINES)
 def test_whatever_happens_the_invariants_hold(adapter: str) -> None:
-    run_state_machine_as_test(MACHINES[adapter], settings=QUICK[adapter])  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(MACHINES[adapter], settings=QUICK[adapter])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("adapter", MACHINES)
 def test_whatever_happens_for_long_the_invariants_hold(adapter: str) -> None:
-    run_state_machine_as_test(MACHINES[adapter], settings=LONG[adapter])  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(MACHINES[adapter], settings=LONG[adapter])
 
 
 @pytest.mark.parametrize("adapter", MACHINES)
@@ -58,5 +58,5 @@ def test_the_machine_notices_that_compare_and_set_is_missing(adapter: str) -> No
     broken = type("Broken", (MACHINES[adapter],), {"grants_factory": GrantsWithoutCompareAndSet, "perform": perform})
     # Flaky: threads do not interleave alike each time, and hypothesis tries again what has failed.
     with pytest.raises((AssertionError, Flaky)):
-        run_state_machine_as_test(broken, settings=CHECKED)  # type: ignore[no-untyped-call]
+        run_state_machine_as_test(broken, settings=CHECKED)
     assert "no order of these explains what happened" in noticed[0]

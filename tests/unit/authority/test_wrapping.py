@@ -33,7 +33,7 @@ def test_previous_keys_still_open_what_they_closed() -> None:
 @pytest.mark.parametrize("keys", [MasterKeys(NEW), MasterKeys(NEW, (OTHER,))])
 def test_a_key_that_was_not_given(keys: MasterKeys) -> None:
     wrapped = MasterKeys(OLD).wrap(b"secret", name="signing key k1", randomness=CHANCE)
-    with pytest.raises(MasterKeyError, match="signing key k1 cannot be decrypted.*MINTMARK_PREVIOUS_MASTER_KEYS"):
+    with pytest.raises(MasterKeyError, match=r"signing key k1 cannot be decrypted.*MINTMARK_PREVIOUS_MASTER_KEYS"):
         keys.unwrap(wrapped, name="signing key k1")
 
 
