@@ -231,6 +231,17 @@ class GrantMachine(RuleBasedStateMachine):
         if acts:
             self.perform(*acts, paces=paces)
 
+    @rule(grant=grants, node=st.integers(0, 1), seconds=st.sampled_from([0, 1, 9, 10, 11, 13]))
+    def client_loses_its_way(self, grant: str, node: int, seconds: int) -> None:
+        """It refreshes, forgets the answer, and tries the token before again, at another node, some seconds later."""
+        generation = self._seen(grant, 0)
+        if generation is None:
+            return
+        act = Refresh(grant, generation, self._who(grant))
+        self.perform(act)
+        self.clock_goes_on(seconds)
+        self.perform(act, node=node)
+
     @rule(grant=grants, kind=st.sampled_from(["refresh", "redeem"]))
     def race_of_two(self, grant: str, kind: str) -> None:
         """The same thing twice, each step of the one between two steps of the other."""

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import random
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tests.support.nodes import (
     VERIFIER,
     Disk,
     GrantsWithoutCompareAndSet,
+    InterruptedGrants,
     MemoryDisk,
     Node,
     PacedGrants,
@@ -25,7 +27,9 @@ from tests.support.world import FixedClock
 
 from mintmark.authority import derivation
 from mintmark.authority.introspection import introspect
+from mintmark.authority.login import end_session
 from mintmark.authority.model import Grant
+from mintmark.authority.people import sign_out_everywhere
 from mintmark.authority.ports import Grants
 from mintmark.authority.revocation import revoke
 from mintmark.authority.token import CodeRequest, RefreshRequest, TokenRequest, TokenResponse, token
@@ -195,6 +199,48 @@ async def test_nothing_is_issued_after_a_revocation_was_answered(place: Place, s
     assert (await place.row(first)).end_reason == "revoked"
     for answer in answers:
         assert await place.is_dead(answer)
+
+
+@pytest.fixture(params=SHAPES)
+async def interrupted_place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
+    async for found in place_of(request.param, tmp_path, InterruptedGrants):
+        yield found
+
+
+@pytest.mark.spec("I6", "V01", "R07")
+@pytest.mark.parametrize("what", ["code", "refresh token"])
+@pytest.mark.parametrize("how", ["signed out", "signed out everywhere", "revoked", "reused"])
+async def test_what_is_under_way_when_a_grant_ends_is_refused(interrupted_place: Place, what: str, how: str) -> None:
+    """It was loaded and signed already; the step is not taken, whichever node ended the grant."""
+    place, node, other = interrupted_place, interrupted_place.nodes[0], interrupted_place.nodes[-1]
+    code = await node.issue("web", "usr_ada", scope=("openid", "orders:read"))
+    request: TokenRequest = code_request(code)
+    if what == "refresh token":
+        request = RefreshRequest(refresh_token=(await place.one(request)).refresh_token or "")
+    row = await place.row(code)
+
+    async def end() -> None:
+        client = await other.client("web")
+        if how == "signed out":
+            await end_session(other.authority, "sid", "usr_ada")
+        elif how == "signed out everywhere":
+            await sign_out_everywhere(other.authority, "usr_ada", reason="account")
+        elif how == "revoked":
+            presented = other.authority.keyring.secrets.derive("refresh", row, 1)
+            await revoke(other.authority, client, presented)
+        else:
+            for _ in range(2):
+                with suppress(OAuthError):
+                    await token(other.authority, client, code_request(code))
+
+    assert isinstance(node.grants, InterruptedGrants)
+    node.grants.meanwhile = end
+    with pytest.raises(OAuthError, match="invalid_grant"):
+        await place.one(request)
+    ended = await place.row(code)
+    assert ended.ended_at is not None
+    # With the second redemption the code was redeemed once.
+    assert ended.generation == (1 if how == "reused" else row.generation)
 
 
 @pytest.mark.parametrize("seed", range(5))

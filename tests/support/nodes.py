@@ -5,7 +5,7 @@ import hashlib
 import itertools
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
@@ -157,6 +157,18 @@ class PacedGrants:
             return
         self.fault = None
         raise Crash(fault) if fault.startswith("crash") else StoreUnavailableError(fault)
+
+
+class InterruptedGrants(PacedGrants):
+    """Something happens just before the next step is taken: ``meanwhile``."""
+
+    meanwhile: Callable[[], Awaitable[object]] | None = None
+
+    async def advance(self, step: Advance) -> bool:
+        act, self.meanwhile = self.meanwhile, None
+        if act is not None:
+            await act()
+        return await super().advance(step)
 
 
 class GrantsWithoutCompareAndSet(PacedGrants):
