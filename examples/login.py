@@ -1,7 +1,7 @@
 """A web application that signs people in with mintmark, by Starlette and Authlib.
 
-    pip install starlette authlib httpx itsdangerous uvicorn
-    ISSUER=http://127.0.0.1:8080 CLIENT_ID=my-app CLIENT_SECRET=... python login.py
+pip install starlette authlib httpx itsdangerous uvicorn
+ISSUER=http://127.0.0.1:8080 CLIENT_ID=my-app CLIENT_SECRET=... python login.py
 """
 
 import os
