@@ -135,7 +135,7 @@ async def _answer(handler: Handler, render: Render, path: str, scope: Scope, rec
     try:
         return await handler(await _read(scope, receive))
     except OAuthError as error:
-        log.info("refused", path=path, error=error.error, detail=error.detail, status=error.status)
+        log.info("refused", path=path, error=error.error, why=error.detail or error.description, status=error.status)
         return render(error)
     except _TooLargeError:
         reply = render(OAuthError("invalid_request", "The request is too large", status=413))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 Outcome = int | str
 """The generation of the refresh token that was answered, or the error code; ``ok`` for an act that answers nothing."""
 
-ACCESS, ABSOLUTE, IDLE, CODE, GRACE = 300, 3600, 1200, 60, 10
+ACCESS, ABSOLUTE, IDLE, CODE, GRACE = 300, 1300, 1200, 60, 10
 PUBLIC_MAX_GRACE = 60
 
 

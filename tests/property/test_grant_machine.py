@@ -18,7 +18,7 @@ COMMON = settings(
     print_blob=True,
     suppress_health_check=list(HealthCheck),
 )
-QUICK = {"memory": settings(COMMON, max_examples=30), "sqlite": settings(COMMON, max_examples=8)}
+QUICK = {"memory": settings(COMMON, max_examples=40), "sqlite": settings(COMMON, max_examples=12)}
 LONG = {
     "memory": settings(COMMON, max_examples=600, stateful_step_count=60),
     "sqlite": settings(COMMON, max_examples=200, stateful_step_count=60),

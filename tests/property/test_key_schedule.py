@@ -110,7 +110,11 @@ class Installation:
 
     def put(self, changed: Iterable[SigningKey], why: str) -> None:
         known = {row.kid: row for row in self.rows}
-        algorithms = {row.alg for row in self.rows if row.compromised or schedule.state(row, self.now) != "removed"}
+        algorithms = {
+            row.alg
+            for row in self.rows
+            if row.compromised or (row.active_at <= self.now and schedule.state(row, self.now) != "removed")
+        }
         for row in changed:
             self.journal.append(f"t+{self.now - START} {why}: {_shown(row)}")
             if row.kid not in known:

@@ -37,7 +37,7 @@ START = 1_700_000_000
 DATABASE = "mintmark.db"
 
 LIFETIMES = Lifetimes(
-    access_token_lifetime=300, refresh_token_lifetime=3600, refresh_idle_lifetime=1200, refresh_grace=10
+    access_token_lifetime=300, refresh_token_lifetime=1300, refresh_idle_lifetime=1200, refresh_grace=10
 )
 POLICY = Policy(
     issuer=ISSUER,

@@ -113,7 +113,7 @@ async def _settle(authority: Authority, application: str) -> Served:
         await create_user(authority, email=email, password=PASSWORD, name="Ada Lovelace")
     common: dict[str, Any] = {
         "application_type": "native",
-        "redirect_uris": ("http://127.0.0.1/cb", "http://127.0.0.1/moving"),
+        "redirect_uris": ("http://127.0.0.1/cb", "http://127.0.0.1/moving", "http://127.0.0.1/callback"),
         "post_logout_redirect_uris": (f"{application}/bye",),
         "scope": (*_OPENID, *SCOPES),
         "resources": (API,),

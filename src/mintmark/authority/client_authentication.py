@@ -95,17 +95,17 @@ async def authenticate(authority: Authority, credentials: Credentials) -> Client
     if client is None:
         raise _slowed(authority, credentials, "unknown client")
     if client.disabled_at is not None:
-        raise invalid_client("client is disabled")
+        raise invalid_client(f"{client.client_id} is disabled")
     if not client.is_confidential:
         if credentials.method != "none":
-            raise invalid_client("a public client sent a secret")
+            raise invalid_client(f"{client.client_id} is public and sent a secret")
         return client
     if credentials.method == "none":
-        raise invalid_client("a confidential client did not authenticate")
+        raise invalid_client(f"{client.client_id} is confidential and did not authenticate")
     digest = digest_of(credentials.client_secret)
     matches = [hmac.compare_digest(digest, stored) for stored in client.secret_digests]
     if not any(matches):
-        raise _slowed(authority, credentials, "wrong secret")
+        raise _slowed(authority, credentials, f"wrong secret for {client.client_id}")
     return client
 
 

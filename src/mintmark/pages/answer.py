@@ -34,5 +34,5 @@ def deliver(authority: Authority, answer: Answer) -> Reply:
 def refuse(authority: Authority, refusal: AuthorizationError, path: str) -> Reply:
     """Return the reply that brings an error to the client; the detail stays in our log."""
     error = refusal.error
-    log.info("refused", path=path, error=error.error, detail=error.detail, status=303)
+    log.info("refused", path=path, error=error.error, why=error.detail or error.description, status=303)
     return deliver(authority, refusal.answer)
