@@ -80,6 +80,10 @@ class _TooLargeError(Exception):
     """The body is longer than the limit."""
 
 
+class _CutOffError(Exception):
+    """The sender went away before the body was whole."""
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """An ASGI application as an instance: Starlette's ``Route`` takes a plain function for a request handler."""
@@ -115,7 +119,11 @@ def endpoint(handler: Handler, methods: Iterable[str], render: Render, *, path: 
             reply = render(error)
             reply = Reply(reply.status, reply.body, (*reply.headers, *allow))
         else:
-            reply = await _answer(handler, render, path, scope, receive)
+            try:
+                reply = await _answer(handler, render, path, scope, receive)
+            except _CutOffError:
+                # Half a form must not be taken for a whole one, and nobody is there to be answered.
+                return
         if is_cors:
             reply = Reply(reply.status, reply.body, (*reply.headers, *cors))
         await _send(send, reply, has_body=method != "HEAD")
@@ -140,6 +148,8 @@ async def _answer(handler: Handler, render: Render, path: str, scope: Scope, rec
     except _TooLargeError:
         reply = render(OAuthError("invalid_request", "The request is too large", status=413))
         return Reply(reply.status, reply.body, (*reply.headers, (b"connection", b"close")))
+    except _CutOffError:
+        raise
     except StoreUnavailableError as problem:
         log.warning("store unavailable", path=path, reason=str(problem))
         return render(unavailable("store unavailable"))
@@ -161,7 +171,7 @@ async def _read(scope: Scope, receive: Receive) -> Incoming:
 
 
 async def _body(receive: Receive) -> bytes:
-    message = await receive()
+    message = await _message(receive)
     body: bytes = message.get("body", b"")
     if len(body) > MAX_BODY_BYTES:
         raise _TooLargeError
@@ -169,12 +179,19 @@ async def _body(receive: Receive) -> bytes:
         return body
     parts, size = [body], len(body)
     while message.get("more_body", False):
-        message = await receive()
+        message = await _message(receive)
         parts.append(message.get("body", b""))
         size += len(parts[-1])
         if size > MAX_BODY_BYTES:
             raise _TooLargeError
     return b"".join(parts)
+
+
+async def _message(receive: Receive) -> MutableMapping[str, Any]:
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise _CutOffError
+    return message
 
 
 async def _send(send: Send, reply: Reply, *, has_body: bool = True) -> None:

@@ -13,7 +13,7 @@ from tests.support.world import FixedClock
 from mintmark.authority.ports import Store
 from mintmark.storage.memory import MemoryStore
 from mintmark.storage.sqlite import SQLiteStore
-from mintmark.system.passwords import Argon2Passwords
+from mintmark.system.passwords import judge
 
 
 @pytest.fixture(scope="session")
@@ -42,8 +42,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 @pytest.fixture(autouse=True, scope="session")
 def judged_once() -> Iterator[None]:
     """Each password is judged once in a run: it takes as long as the rest of an installation."""
-    judge = cache(Argon2Passwords.weakness)
-    with patch.object(Argon2Passwords, "weakness", lambda _, password, words: judge(None, password, tuple(words))):
+    with patch("mintmark.system.passwords.judge", cache(judge)):
         yield
 
 

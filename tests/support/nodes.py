@@ -84,7 +84,7 @@ class PlainPasswords:
     async def verify(self, password_hash: str | None, password: str) -> bool:
         return password_hash == f"hash of {password}"
 
-    def weakness(self, password: str, words: Sequence[str]) -> str | None:
+    async def weakness(self, password: str, words: Sequence[str]) -> str | None:
         return None
 
     def is_outdated(self, password_hash: str) -> bool:
@@ -94,10 +94,10 @@ class PlainPasswords:
 class NoLimiter:
     """Nobody is slowed down."""
 
-    def retry_after(self, key: str) -> int:
+    def take(self, purpose: str, who: str, *, burst: int, period: int) -> int:
         return 0
 
-    def punish(self, key: str, *, burst: int, period: int) -> None:
+    def give_back(self, purpose: str, who: str, *, period: int) -> None:
         pass
 
 

@@ -120,7 +120,7 @@ async def _client(authority: Authority, parameters: Parameters) -> Client:
         raise invalid_request("The application did not say who it is (client_id is missing)")
     client = await authority.store.clients.get(client_id)
     if client is None or client.disabled_at is not None:
-        raise invalid_request("The application is not known here", detail=f"unknown client_id {client_id[:64]!r}")
+        raise invalid_request("The application is not known here", detail="unknown or disabled client_id")
     return client
 
 
@@ -132,7 +132,8 @@ def _redirect_uri(client: Client, parameters: Parameters) -> str:
         raise invalid_request("The application did not say where to return to (redirect_uri is missing)")
     if not redirect_uris.matches(presented, client.redirect_uris, client.application_type):
         raise invalid_request(
-            "The application's return address is not registered", detail=f"redirect_uri {presented[:200]!r}"
+            "The application's return address is not registered",
+            detail=f"{client.client_id} sent {presented.partition('?')[0][:200]!r}, which is not among its redirect URIs",
         )
     return presented
 
@@ -205,6 +206,8 @@ def _is_sign_in_due(request: AuthorizationRequest, session: Session, now: int) -
     subjects = {request.subject} - {None} | set(claims_check.values_asked(request.claims, "sub"))
     return bool(
         request.prompts & {"login", "select_account"}
+        # OIDC Core §3.1.2.1: max_age=0 asks for a fresh sign-in, whatever the clock's granularity.
+        or request.max_age == 0
         or (request.max_age is not None and now - session.auth_time > request.max_age)
         or (subjects and session.subject not in subjects)
     )
@@ -213,10 +216,13 @@ def _is_sign_in_due(request: AuthorizationRequest, session: Session, now: int) -
 def _is_consent_due(request: AuthorizationRequest, target: Target, consent: Consent | None) -> bool:
     if "consent" in request.prompts:
         return True
+    # ASVS 10.7.1, RFC 6749 §10.2: whoever can name a public client can pretend to be it, so the person is always asked.
+    if not request.client.is_confidential:
+        return True
     if request.client.skip_consent:
         return False
-    # ASVS 10.7.1, RFC 6749 §10.2: whoever can name a public client can pretend to be it, so the person is always asked.
-    if not request.client.is_confidential or consent is None:
+    # What was allowed to a client of this name that has been removed since was allowed to somebody else.
+    if consent is None or consent.granted_at < request.client.created_at:
         return True
     return not (
         set(target.scope) <= set(consent.scope)

@@ -15,6 +15,7 @@ from urllib.parse import unquote_to_bytes
 
 from mintmark.authority.core import Authority
 from mintmark.authority.model import AuthMethod, Client
+from mintmark.authority.throttling import source_of
 from mintmark.jose import base64url
 from mintmark.oauth.errors import OAuthError, invalid_client, invalid_request
 
@@ -93,7 +94,7 @@ async def authenticate(authority: Authority, credentials: Credentials) -> Client
     """
     client = await authority.store.clients.get(credentials.client_id)
     if client is None:
-        raise _slowed(authority, credentials, "unknown client")
+        raise _slowed(authority, credentials.address, "", "unknown client")
     if client.disabled_at is not None:
         raise invalid_client(f"{client.client_id} is disabled")
     if not client.is_confidential:
@@ -105,14 +106,13 @@ async def authenticate(authority: Authority, credentials: Credentials) -> Client
     digest = digest_of(credentials.client_secret)
     matches = [hmac.compare_digest(digest, stored) for stored in client.secret_digests]
     if not any(matches):
-        raise _slowed(authority, credentials, f"wrong secret for {client.client_id}")
+        raise _slowed(authority, credentials.address, client.client_id, f"wrong secret for {client.client_id}")
     return client
 
 
-def _slowed(authority: Authority, credentials: Credentials, detail: str) -> OAuthError:
-    key = f"secret {credentials.address} {credentials.client_id[:64]}"
-    wait = authority.limiter.retry_after(key)
-    authority.limiter.punish(key, burst=_BURST, period=_PERIOD)
+def _slowed(authority: Authority, address: str, client_id: str, detail: str) -> OAuthError:
+    who = f"{source_of(address)} {client_id}"
+    wait = authority.limiter.take("client secret", who, burst=_BURST, period=_PERIOD)
     if wait:
         return OAuthError(
             "temporarily_unavailable",

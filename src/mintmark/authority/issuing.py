@@ -70,10 +70,7 @@ async def access_token(
         "client_id": client.client_id,
         "scope": format_scope(scope),
     }
-    roles = [role for role in landscape.roles if role.resource in target.resources]
-    if roles:
-        claims["roles"] = sorted(role.name for role in roles)
-        claims["permissions"] = sorted({permission for role in roles for permission in role.permissions})
+    claims |= _role_claims(target, scope, landscape)
     if gid is not None:
         claims["gid"] = gid
     if authorization is not None:
@@ -125,6 +122,22 @@ def user_claims(user: User) -> dict[str, Any]:
     if user.name:
         claims["name"] = user.name
     return claims
+
+
+def _role_claims(target: Target, scope: tuple[str, ...], landscape: Landscape) -> dict[str, Any]:
+    """Return what the subject's roles say at the one resource the token is for (ADR 0020).
+
+    A token for several resources has none of it: each would take the others' roles for its own. A permission that is
+    also a scope is there only if the scope was granted.
+    """
+    resources = [name for name in target.resources if name != landscape.issuer]
+    if len(resources) != 1:
+        return {}
+    known = landscape.resources[resources[0]]
+    roles = [role for role in landscape.roles if role.resource == known.resource]
+    held = {permission for role in roles for permission in role.permissions}
+    permitted = sorted(p for p in held if p in scope or p not in known.scopes)
+    return {"roles": sorted(role.name for role in roles), "permissions": permitted} if roles else {}
 
 
 def _sign_in_claims(authorization: Authorization) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Final
 from mintmark.authority.core import Authority
 from mintmark.authority.model import AuditEvent, Session, User
 from mintmark.authority.ports import GrantSelector
+from mintmark.authority.throttling import SignInAttempt
 from mintmark.jose import base64url
 
 ACR: Final = "pwd"
@@ -56,38 +57,46 @@ async def sign_in(
 ) -> SignedIn | NotSignedIn:
     """Check a password and open a session with a new id; the old one of this browser dies (ASVS 7.2.4).
 
-    Unknown, disabled and wrong look the same and take as long (ASVS 6.3.8). Failures are slowed down by address and
-    account together, and more loosely by address, so a stranger's guesses do not lock the account's owner out.
+    Unknown, disabled and wrong look the same and take as long (ASVS 6.3.8). Each attempt is charged before it is made
+    and given back if it succeeds, by address and account together and more loosely by address, so that many at once
+    are slowed down as well, and a stranger's guesses do not lock the account's owner out.
+
+    Raises:
+        OAuthError: ``temporarily_unavailable`` if too many passwords are waiting to be checked.
     """
-    keys = {f"sign-in {address} {email.casefold()[:320]}": (5, 30), f"sign-in {address}": (60, 5)}
-    wait = max(authority.limiter.retry_after(key) for key in keys)
-    if wait:
+    attempt = SignInAttempt(authority.limiter, account=email.casefold()[:320], address=address)
+    if wait := attempt.charge():
         return NotSignedIn(wait)
     user = await authority.store.users.by_email(email)
     is_alive = user is not None and user.disabled_at is None
     fits = await authority.passwords.verify(
         user.password_hash if user is not None and is_alive else None, password[: MAX_PASSWORD_CHARS + 1]
     )
+    if user is not None and is_alive and fits and len(password) <= MAX_PASSWORD_CHARS:
+        user = await _rehash(authority, user, password)
+        signed_in = await open_session(authority, user, cookie, user_agent)
+        if signed_in is not None:
+            attempt.succeed()
+            return signed_in
+    subject = None if user is None else user.subject
+    audit = AuditEvent(at=authority.clock.now(), event="sign_in.failed", subject=subject)
+    await authority.store.audit.record(audit)
+    return NotSignedIn()
+
+
+async def _rehash(authority: Authority, user: User, password: str) -> User:
+    if not authority.passwords.is_outdated(user.password_hash):
+        return user
+    stronger = replace(user, password_hash=await authority.passwords.hash(password))
+    return stronger if await authority.store.users.replace(user, stronger) else user
+
+
+async def open_session(authority: Authority, user: User, old_cookie: str | None, user_agent: str) -> SignedIn | None:
+    """Open a session for somebody who has just proved to be ``user``; the old one of this browser dies.
+
+    ``None`` if the password was changed or the account disabled in the meantime.
+    """
     now = authority.clock.now()
-    if user is None or not is_alive or not fits or len(password) > MAX_PASSWORD_CHARS:
-        for key, (burst, period) in keys.items():
-            authority.limiter.punish(key, burst=burst, period=period)
-        subject = None if user is None else user.subject
-        await authority.store.audit.record(AuditEvent(at=now, event="sign_in.failed", subject=subject))
-        return NotSignedIn()
-    await _rehash(authority, user, password)
-    return await _open_session(authority, user, cookie, user_agent, now)
-
-
-async def _rehash(authority: Authority, user: User, password: str) -> None:
-    if authority.passwords.is_outdated(user.password_hash):
-        stronger = replace(user, password_hash=await authority.passwords.hash(password))
-        await authority.store.users.replace(user, stronger)
-
-
-async def _open_session(
-    authority: Authority, user: User, old_cookie: str | None, user_agent: str, now: int
-) -> SignedIn:
     cookie = new_cookie(authority)
     old = None if old_cookie is None else await authority.store.sessions.get(digest_of(old_cookie))
     # A re-authentication of the same person keeps the sid, so that logout by sid still reaches the older grants.
@@ -104,8 +113,9 @@ async def _open_session(
         expires_at=now + authority.policy.session_lifetime,
     )
     audit = AuditEvent(at=now, event="sign_in", subject=user.subject, detail={"sid": session.sid})
-    await authority.store.sessions.add(session, replaces=None if old is None else old.digest, audit=audit)
-    return SignedIn(session, cookie)
+    replaces = None if old is None else old.digest
+    is_stored = await authority.store.sessions.add(session, replaces=replaces, if_user=user, audit=audit)
+    return SignedIn(session, cookie) if is_stored else None
 
 
 async def current_session(authority: Authority, cookie: str | None) -> Session | None:

@@ -32,7 +32,7 @@ async def create_user(
     if not _EMAIL.fullmatch(email):
         raise UnacceptableError(f"{email!r} is not an email address")
     await require_roles(authority, roles)
-    require_good_password(authority, password, email=email, name=name)
+    await require_good_password(authority, password, email=email, name=name)
     now = authority.clock.now()
     user = User(
         subject=SUBJECT_PREFIX + base64url.encode(authority.randomness.bytes(_SUBJECT_BYTES)),
@@ -48,7 +48,7 @@ async def create_user(
     return user
 
 
-def require_good_password(authority: Authority, password: str, *, email: str, name: str) -> None:
+async def require_good_password(authority: Authority, password: str, *, email: str, name: str) -> None:
     """Refuse a password that is too short, too long or easily guessed; no rules about its characters (ASVS 6.2).
 
     Raises:
@@ -58,7 +58,7 @@ def require_good_password(authority: Authority, password: str, *, email: str, na
         raise UnacceptableError(f"Use at least {MIN_PASSWORD_CHARS} characters")
     if len(password) > MAX_PASSWORD_CHARS:
         raise UnacceptableError(f"Use at most {MAX_PASSWORD_CHARS} characters")
-    weakness = authority.passwords.weakness(password, (email, *email.split("@"), *name.split()))
+    weakness = await authority.passwords.weakness(password, (email, *email.split("@"), *name.split()))
     if weakness is not None:
         raise UnacceptableError(weakness)
 
@@ -76,37 +76,44 @@ async def require_roles(authority: Authority, roles: tuple[str, ...]) -> None:
 
 async def change_password(
     authority: Authority, user: User, *, current: str, new: str, except_sid: str | None = None
-) -> None:
+) -> User:
     """Change one's own password: needs the current one (ASVS 6.2.3); other sessions and all grants end (ASVS 7.4.3).
 
     Raises:
         UnacceptableError: The current password is wrong or the new one is not acceptable.
     """
-    key = f"password {user.subject}"
-    if wait := authority.limiter.retry_after(key):
+    if wait := authority.limiter.take("password", user.subject, burst=5, period=30):
         raise UnacceptableError(f"Too many attempts; try again in {wait} seconds")
     if not await authority.passwords.verify(user.password_hash, current):
-        authority.limiter.punish(key, burst=5, period=30)
         raise UnacceptableError("The current password is not right")
-    await set_password(authority, user, new, except_sid=except_sid)
+    return await set_password(authority, user, new, except_sid=except_sid)
 
 
-async def set_password(authority: Authority, user: User, new: str, *, except_sid: str | None = None) -> None:
+async def set_password(authority: Authority, user: User, new: str, *, except_sid: str | None = None) -> User:
     """Set a password as an operator; sessions (but ``except_sid``) and grants of the account end.
 
     Raises:
         UnacceptableError: It is not acceptable, or the account was changed at the same moment.
     """
-    require_good_password(authority, new, email=user.email, name=user.name)
+    await require_good_password(authority, new, email=user.email, name=user.name)
+    password_hash = await authority.passwords.hash(new)
+    # Before and after: if this process dies in between, nothing is left that the old password opened.
+    await _end_trust(authority, user.subject, except_sid)
     now = authority.clock.now()
-    changed = replace(user, password_hash=await authority.passwords.hash(new), updated_at=now)
+    changed = replace(user, password_hash=password_hash, updated_at=now)
     if not await authority.store.users.replace(user, changed):
         raise UnacceptableError("The account was changed at the same moment; try again")
     await authority.store.audit.record(AuditEvent(at=now, event="user.password_changed", subject=user.subject))
-    for session in await authority.store.sessions.of(user.subject):
+    await _end_trust(authority, user.subject, except_sid)
+    return changed
+
+
+async def _end_trust(authority: Authority, subject: str, except_sid: str | None) -> None:
+    now = authority.clock.now()
+    for session in await authority.store.sessions.of(subject):
         if session.sid != except_sid:
-            await authority.store.sessions.end(sid=session.sid, audit=_signed_out(now, user.subject, session.sid))
-    await end_grants(authority, GrantSelector(subject=user.subject), reason="password_changed")
+            await authority.store.sessions.end(sid=session.sid, audit=_signed_out(now, subject, session.sid))
+    await end_grants(authority, GrantSelector(subject=subject), reason="password_changed")
 
 
 async def set_disabled(authority: Authority, user: User, *, is_disabled: bool) -> User:
@@ -144,10 +151,16 @@ async def set_roles(authority: Authority, user: User, roles: tuple[str, ...]) ->
 
 
 async def remove_user(authority: Authority, user: User) -> None:
-    """Remove an account; its subject is never used again."""
+    """Remove an account; its subject is never used again.
+
+    It is disabled first: if this process dies in between, nothing of it is usable and the removal can be repeated.
+
+    Raises:
+        UnacceptableError: The account was changed at the same moment.
+    """
+    await set_disabled(authority, user, is_disabled=True)
     await authority.store.users.remove(user.subject)
     await authority.store.audit.record(AuditEvent(at=authority.clock.now(), event="user.removed", subject=user.subject))
-    await sign_out_everywhere(authority, user.subject, reason="user_removed")
 
 
 async def sign_out_everywhere(authority: Authority, subject: str, *, reason: str) -> int:

@@ -63,7 +63,7 @@ class Passwords(Protocol):
         """Tell whether ``password`` belongs to ``password_hash``; ``None`` takes as long and says no."""
         ...
 
-    def weakness(self, password: str, words: Sequence[str]) -> str | None:
+    async def weakness(self, password: str, words: Sequence[str]) -> str | None:
         """Say why ``password`` is easily guessed by somebody who knows ``words``, or ``None`` if it is not."""
         ...
 
@@ -73,14 +73,18 @@ class Passwords(Protocol):
 
 
 class Limiter(Protocol):
-    """Counts failures; guessing gets slow, everything else is untouched."""
+    """Counts attempts that may be guesses; guessing gets slow, everything else is untouched."""
 
-    def retry_after(self, key: str) -> int:
-        """Return in how many seconds ``key`` may try again; 0 is now."""
+    def take(self, purpose: str, who: str, *, burst: int, period: int) -> int:
+        """Charge ``who`` with one attempt, before it is made; return 0, or after how many seconds there is one left.
+
+        ``burst`` attempts are free, then one each ``period`` seconds. Nothing is charged if none is left. What one
+        purpose counts never makes another forget.
+        """
         ...
 
-    def punish(self, key: str, *, burst: int, period: int) -> None:
-        """Count one failure of ``key``: ``burst`` are free, then one each ``period`` seconds."""
+    def give_back(self, purpose: str, who: str, *, period: int) -> None:
+        """Take back one charge: the attempt was no guess."""
         ...
 
 
@@ -208,8 +212,14 @@ class Sessions(Protocol):
         """Return the sessions of a person, newest first."""
         ...
 
-    async def add(self, session: Session, *, replaces: bytes | None, audit: AuditEvent) -> None:
-        """Store a new session and remove the one it replaces (a re-authentication), together."""
+    async def add(
+        self, session: Session, *, replaces: bytes | None, if_user: User | None = None, audit: AuditEvent
+    ) -> bool:
+        """Store a new session and remove the one it replaces (a re-authentication), together.
+
+        With ``if_user``, only while that account still has the password it had and is not disabled: checking a password
+        takes long enough for it to be changed meanwhile. Tells whether it was stored.
+        """
         ...
 
     async def touch(self, digest: bytes, idle_expires_at: int) -> None:

@@ -62,6 +62,8 @@ def _confidentiality_problems(client: Client) -> list[str]:
         found.append("client_credentials needs a confidential client (RFC 6749 §4.4)")
     if not client.require_pkce:
         found.append("PKCE cannot be switched off for a public client")
+    if client.skip_consent:
+        found.append("people are always asked about a public client: anybody can pretend to be it (ASVS 10.7.1)")
     if client.refresh_rotation == "stable":
         found.append("refresh tokens of a public client must rotate (RFC 9700 §2.2.2)")
     if client.refresh_grace is not None and client.refresh_grace > 60:
@@ -146,10 +148,16 @@ async def set_client_disabled(authority: Authority, client: Client, *, is_disabl
 
 
 async def remove_client(authority: Authority, client: Client) -> None:
-    """Remove a client; its grants end and its tokens are revoked."""
+    """Remove a client; its grants end and its tokens are revoked.
+
+    It is disabled first: if this process dies in between, nothing of it is usable and the removal can be repeated.
+
+    Raises:
+        UnacceptableError: Somebody changed it at the same moment.
+    """
+    await set_client_disabled(authority, client, is_disabled=True)
     await authority.store.clients.remove(client.client_id)
     await _record(authority, "client.removed", client)
-    await _take_back(authority, client, "client_removed")
 
 
 async def _take_back(authority: Authority, client: Client, reason: str) -> None:

@@ -2,7 +2,8 @@
 
 Rules:
 1. Granted scope = requested ∩ what the client may have ∩ what the audience understands ∩ what the subject's roles carry
-   (a scope that is also a permission of the resource needs a role, ADR 0019). Unknown scopes are left out and the
+   (a scope that is also a permission of the resource needs a role, ADR 0019). Where several audiences understand a
+   scope, all of them have to allow it, since each may look at the scope alone. Unknown scopes are left out and the
    answer says what was granted (RFC 6749 §3.3); ``invalid_scope`` if nothing is left of what was asked.
 2. The audience is the ``resource`` asked for (RFC 8707 §2); else the one resource the scopes belong to; else the client's
    default; else the authority itself. Scopes of several resources and no ``resource``: ``invalid_scope`` (RFC 9068 §3).
@@ -38,12 +39,13 @@ class Landscape:
         """Tell whether ``scope`` means anything at ``resource``."""
         return scope in self.resources[resource].scopes
 
-    def may(self, resource: str, scope: str) -> bool:
-        """Tell whether the subject may have ``scope`` at ``resource`` (rule 1)."""
-        known = self.resources[resource]
-        if scope not in known.scopes:
-            return False
-        if scope not in known.permissions:
+    def may(self, audience: Iterable[str], scope: str) -> bool:
+        """Tell whether the subject may have ``scope`` in a token for all of ``audience`` (rule 1)."""
+        understanding = [resource for resource in audience if self.understands(resource, scope)]
+        return bool(understanding) and all(self._allows(resource, scope) for resource in understanding)
+
+    def _allows(self, resource: str, scope: str) -> bool:
+        if scope not in self.resources[resource].permissions:
             return True
         return any(role.resource == resource and scope in role.permissions for role in self.roles)
 
@@ -75,7 +77,7 @@ def target(
     wanted = tuple(s for s in asked if s in allowed) if asked else allowed
     resources = named or _audience_of(wanted, client, landscape, is_default=not asked)
     reachable = {*resources, landscape.issuer} if with_openid else set(resources)
-    scope = tuple(s for s in wanted if any(landscape.may(resource, s) for resource in sorted(reachable)))
+    scope = tuple(s for s in wanted if landscape.may(reachable, s))
     if asked and not scope:
         raise OAuthError("invalid_scope", "None of the scopes asked for can be granted to this client here")
     if not named and "openid" in scope and landscape.issuer not in resources:
@@ -93,7 +95,8 @@ def narrow(
     Raises:
         OAuthError: ``invalid_target`` or ``invalid_scope`` if more than the grant holds is asked (RFC 6749 §6).
     """
-    if any(resource not in granted.resources and resource != landscape.issuer for resource in named):
+    grantable = {*granted.resources, *([landscape.issuer] if "openid" in granted.scope else [])}
+    if not grantable.issuperset(named):
         raise OAuthError("invalid_target", "The resource is not part of the grant")
     if any(scope not in granted.scope for scope in asked):
         raise OAuthError("invalid_scope", "The scope exceeds what was granted")
@@ -101,15 +104,15 @@ def narrow(
     resources = tuple(r for r in (named or granted.resources) if r in landscape.resources)
     if not resources:
         raise OAuthError("invalid_target", "The resource is no longer available to this client")
-    reachable = sorted({*resources, landscape.issuer})
-    scope = tuple(s for s in wanted if s in client.scope and any(landscape.may(r, s) for r in reachable))
+    reachable = {*resources, landscape.issuer}
+    scope = tuple(s for s in wanted if s in client.scope and landscape.may(reachable, s))
     return Target(scope, resources)
 
 
 def scope_for(resources: Iterable[str], scope: tuple[str, ...], landscape: Landscape) -> tuple[str, ...]:
     """Return the part of ``scope`` that means something to the audience (RFC 9068 §2.2.3)."""
     audience = tuple(resources)
-    return tuple(s for s in scope if any(landscape.may(resource, s) for resource in audience))
+    return tuple(s for s in scope if landscape.may(audience, s))
 
 
 def _audience_of(wanted: tuple[str, ...], client: Client, landscape: Landscape, *, is_default: bool) -> tuple[str, ...]:

@@ -1,20 +1,45 @@
 """Secrets come from a hidden prompt or from standard input, never from the command line, which others can see."""
 
 import sys
+from collections.abc import Awaitable, Callable
+from typing import Final
 
 import click
 
+from mintmark.authority.people import MIN_PASSWORD_CHARS, UnacceptableError
 from mintmark.cli.refusal import Refusal
 
+_TRIES: Final = 3
 
-def ask_password(*, from_stdin: bool, prompt: str = "Password") -> str:
-    """Return the password of somebody.
+
+async def ask_password(check: Callable[[str], Awaitable[None]], *, from_stdin: bool, prompt: str = "Password") -> str:
+    """Return the password of somebody. Whoever types it may try again if it is not acceptable.
+
+    Args:
+        check: Raises ``UnacceptableError`` if the password is not acceptable.
+        from_stdin: It is the first line of standard input.
+        prompt: What to ask.
 
     Raises:
-        Refusal: Standard input is empty.
+        UnacceptableError: It is not acceptable, for the third time if it was typed.
+        Refusal: There is none.
     """
-    if from_stdin:
-        return _first_line("a password")
+    for tries_left in reversed(range(1 if from_stdin else _TRIES)):
+        password = (
+            _first_line("a password") if from_stdin else _typed(f"{prompt} (at least {MIN_PASSWORD_CHARS} characters)")
+        )
+        try:
+            await check(password)
+        except UnacceptableError as error:
+            if not tries_left:
+                raise
+            click.echo(f"{error}.", err=True)
+        else:
+            break
+    return password
+
+
+def _typed(prompt: str) -> str:
     try:
         return str(click.prompt(prompt, hide_input=True, confirmation_prompt=True, err=True))
     except click.Abort as error:

@@ -73,7 +73,7 @@ async def create(authority: Authority, /, client_id: str, kind: str | None, as_j
     try:
         registered, secret = await registration.create_client(authority, client)
     except AlreadyExistsError as error:
-        raise taken("client", client_id) from error
+        raise taken("client", client_id, "client_id") from error
     _show_secret(client_view(registered, authority.policy), secret, as_json=as_json)
 
 

@@ -1,5 +1,6 @@
 """``mintmark dev``: one command, and there is an authority to try things on. In memory, on this machine only."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from mintmark.config import Settings
 
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
+EXAMPLE: Final = Path("examples/login.py")
 _PATIENCE: Final = 1
 _PICK: Final = (
     "import json,sys; t=json.load(sys.stdin); print(json.dumps(t,indent=1),file=sys.stderr); print(t['refresh_token'])"
@@ -104,7 +106,23 @@ Refresh a token, revoke it, see it refused: paste these three lines into another
 {lines}
 
 Sign in with a browser: {issuer}/login
-Stop with Ctrl-C."""
+{_whole_login(issuer, demo)}Stop with Ctrl-C."""
+
+
+def _whole_login(issuer: str, demo: "Demo") -> str:
+    """Return how to see a login from an application's side, if its example is here."""
+    from mintmark.cli.demo import WEB_APP  # noqa: PLC0415
+
+    if not EXAMPLE.is_file():
+        return ""
+    application = demo.app_redirect_uri.removesuffix("/callback")
+    port = application.rpartition(":")[2]
+    return f"""
+See a whole login, with the example application; then open {application}
+
+PORT={port} ISSUER={issuer} CLIENT_ID={WEB_APP} CLIENT_SECRET={demo.app_secret} .venv/bin/python {EXAMPLE}
+
+"""
 
 
 def lines_to_paste(issuer: str, refresh_token: str) -> tuple[str, str, str]:

@@ -3,10 +3,9 @@
 import json
 import sqlite3
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
-from ipaddress import ip_address
 from os import W_OK, access
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -16,9 +15,13 @@ from urllib.request import ProxyHandler, build_opener
 
 from mintmark.authority import keys as schedule
 from mintmark.authority.core import Authority
+from mintmark.authority.metadata import PATHS
+from mintmark.authority.model import Client, User
 from mintmark.authority.registration import client_problems
 from mintmark.authority.wrapping import MasterKeyError
-from mintmark.cli.opening import MEMORY
+from mintmark.cli.client_scopes import scope_problems
+from mintmark.cli.opening import MEMORY, RESTORE_DATABASE
+from mintmark.cli.place import is_loopback, mismatch
 from mintmark.storage.sqlite.connections import connect_reader
 from mintmark.storage.sqlite.migrations import migrations, version_of
 
@@ -47,11 +50,15 @@ def examine_database(settings: "Settings") -> list[Finding]:
     path = Path(settings.database)
     if not path.exists():
         return [
-            Finding(
-                "database", "problem", f"there is no database at {path}", "`mintmark init` makes one; or set `database`"
-            )
+            Finding("database", "problem", f"there is no database at {path}", f"{RESTORE_DATABASE}; or set `database`")
         ]
     return [*_permissions(path), _content(path)]
+
+
+def examine_place(settings: "Settings") -> list[Finding]:
+    """Compare issuer and port; empty if they agree, or a proxy may stand between them."""
+    wrong = mismatch(settings)
+    return [] if wrong is None else [Finding("port", "problem", *wrong)]
 
 
 def _permissions(path: Path) -> list[Finding]:
@@ -66,6 +73,9 @@ def _permissions(path: Path) -> list[Finding]:
 
 
 def _content(path: Path) -> Finding:
+    if not path.stat().st_size:
+        what = f"{path} is empty: it has no accounts and no keys yet"
+        return Finding("database", "problem", what, RESTORE_DATABASE)
     restore = "stop mintmark and restore the newest backup; `sqlite3 FILE .recover` may save what is left"
     try:
         connection = connect_reader(path, busy_timeout=1.0)
@@ -79,7 +89,7 @@ def _content(path: Path) -> Finding:
             return Finding("database", "problem", f"{path} is locked", "end the process that holds it, and look again")
         return Finding("database", "problem", f"{path} is damaged, or no database of mintmark: {error}", restore)
     if verdict != "ok":
-        return Finding("database", "problem", f"{path} is damaged: {verdict}", restore)
+        return Finding("database", "problem", f"{path} is damaged: {' '.join(str(verdict).split())}", restore)
     latest = len(migrations())
     if version > latest:
         remedy = "install that version or a later one, or restore a backup made before the upgrade"
@@ -101,26 +111,33 @@ async def examine_authority(authority: Authority) -> AsyncIterator[Finding]:
             f"it is not the one the database was written under: {error}",
             "restore the right key from its backup; after a change of keys list the old one in previous_master_keys",
         )
+        for alg in authority.policy.signing_algorithms:
+            yield Finding(f"{alg} key", "skipped", "cannot be looked at without the right master key")
     else:
         yield Finding("master key", "ok", "opens every key in the database")
-    for finding in _signing_keys(authority):
-        yield finding
+        for finding in _signing_keys(authority):
+            yield finding
     for client in await authority.store.clients.all():
-        for problem in client_problems(client, authority):
-            remedy = f"`mintmark client update {client.client_id}` with what is right, or `mintmark client remove`"
-            yield Finding(f"client {client.client_id}", "problem", problem, remedy)
-        if client.is_confidential and not client.secret_digests:
-            remedy = f"`mintmark client rotate-secret {client.client_id}`"
-            yield Finding(
-                f"client {client.client_id}", "problem", "it has no secret, so it cannot authenticate", remedy
-            )
-    users = await authority.store.users.all()
+        for finding in await _client(client, authority):
+            yield finding
+    yield _users(await authority.store.users.all())
+
+
+async def _client(client: Client, authority: Authority) -> list[Finding]:
+    check = f"client {client.client_id}"
+    remedy = f"`mintmark client update {client.client_id}` with what is right, or `mintmark client remove`"
+    found = [Finding(check, "problem", problem, remedy) for problem in client_problems(client, authority)]
+    if client.is_confidential and not client.secret_digests:
+        remedy = f"`mintmark client rotate-secret {client.client_id}`"
+        found.append(Finding(check, "problem", "it has no secret, so it cannot authenticate", remedy))
+    found += [Finding(check, "problem", what, remedy) for what, remedy in await scope_problems(client, authority)]
+    return found
+
+
+def _users(users: Sequence[User]) -> Finding:
     if any(user.disabled_at is None for user in users):
-        yield Finding("users", "ok", f"{len(users)} registered")
-    else:
-        yield Finding(
-            "users", "problem", "nobody can sign in", "`mintmark user create EMAIL`, or `… user enable EMAIL`"
-        )
+        return Finding("users", "ok", f"{len(users)} registered")
+    return Finding("users", "problem", "nobody can sign in", "`mintmark user create EMAIL`, or `… user enable EMAIL`")
 
 
 def _signing_keys(authority: Authority) -> list[Finding]:
@@ -140,12 +157,41 @@ def _signing_keys(authority: Authority) -> list[Finding]:
     return found
 
 
-def examine_server(settings: "Settings") -> Finding:
-    """Ask the issuer who it is, as a client does (RFC 8414 §3.3)."""
+def examine_server(settings: "Settings", kids: Collection[str] | None) -> Finding:
+    """Ask the issuer who it is, as a client does (RFC 8414 §3.3), and whether its keys are those of the database.
+
+    Args:
+        settings: Those of this installation.
+        kids: Of the keys in the database; ``None`` if it could not be looked at.
+    """
     parts = urlsplit(settings.issuer)
-    url = f"{parts.scheme}://{parts.netloc}/.well-known/oauth-authorization-server{parts.path}"
+    found = _fetched(f"{parts.scheme}://{parts.netloc}/.well-known/oauth-authorization-server{parts.path}", "metadata")
+    if isinstance(found, Finding):
+        return found
+    said = found.get("issuer")
+    if said != settings.issuer:
+        remedy = "clients compare byte for byte: set issuer to the URL that they use, and restart"
+        return Finding("server", "problem", f"the server names the issuer {said!r}, not {settings.issuer!r}", remedy)
+    if kids is None:
+        return Finding("server", "ok", f"{settings.issuer} answers; its keys could not be compared with the database")
+    # Not at the address that the answer gives: whoever answers may be anybody.
+    url = settings.issuer + PATHS["jwks_uri"]
+    found = _fetched(url, "JWK set")
+    if isinstance(found, Finding):
+        return found
+    keys = found.get("keys")
+    served = {key.get("kid") for key in keys if isinstance(key, dict)} if isinstance(keys, list) else set()
+    if served.isdisjoint(kids):
+        remedy = "end the other authority, or give one of the two another issuer and port; then `mintmark serve`"
+        return Finding("server", "problem", f"another authority answers: no key at {url} is in the database", remedy)
+    return Finding("server", "ok", f"{settings.issuer} answers, with keys of this database")
+
+
+def _fetched(url: str, what: str) -> dict[str, Any] | Finding:
+    """Return a JSON object, or why there is none."""
     # What is on this machine is not behind a proxy.
-    opener = build_opener(ProxyHandler({})) if _is_loopback(parts.hostname or "") else build_opener()
+    opener = build_opener(ProxyHandler({})) if is_loopback(urlsplit(url).hostname or "") else build_opener()
+    remedy = "something else answers there: correct issuer, or the proxy in front"
     try:
         with opener.open(url, timeout=_TIMEOUT) as response:
             document: Any = json.loads(response.read(_MAX_BYTES))
@@ -157,17 +203,7 @@ def examine_server(settings: "Settings") -> Finding:
         reason = getattr(error, "reason", error)
         return Finding("server", "skipped", f"nothing answers at {url} ({reason}); is `mintmark serve` running?")
     except (OSError, ValueError, HTTPException) as error:
-        remedy = "something else answers there: correct issuer, or the proxy in front"
-        return Finding("server", "problem", f"{url} is no metadata: {type(error).__name__}", remedy)
-    said = document.get("issuer") if isinstance(document, dict) else None
-    if said != settings.issuer:
-        remedy = "clients compare byte for byte: set issuer to the URL that they use, and restart"
-        return Finding("server", "problem", f"{url} names the issuer {said!r}, not {settings.issuer!r}", remedy)
-    return Finding("server", "ok", f"{settings.issuer} answers")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
+        return Finding("server", "problem", f"{url} is no {what}: {type(error).__name__}", remedy)
+    if not isinstance(document, dict):
+        return Finding("server", "problem", f"{url} is no {what}: not an object", remedy)
+    return document

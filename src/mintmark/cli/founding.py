@@ -1,5 +1,6 @@
 """What ``mintmark init`` makes: three files, the first administrator and the first client."""
 
+import asyncio
 import contextlib
 import os
 from dataclasses import dataclass, field
@@ -86,7 +87,7 @@ def remove_files(folder: Path) -> None:
             (folder / name).unlink()
 
 
-def require_good_password(settings: "Settings", email: str, password: str) -> None:
+async def require_good_password(settings: "Settings", email: str, password: str) -> None:
     """Check the administrator's password before anything is written.
 
     Raises:
@@ -99,7 +100,7 @@ def require_good_password(settings: "Settings", email: str, password: str) -> No
 
     master_keys = MasterKeys(settings.required_master_key())
     authority = assemble(settings.policy(), MemoryStore(), master_keys, real_world())
-    people.require_good_password(authority, password, email=email, name="")
+    asyncio.run(people.require_good_password(authority, password, email=email, name=""))
 
 
 async def found(

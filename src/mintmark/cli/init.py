@@ -1,6 +1,7 @@
 """``mintmark init``: from nothing to an authority that ``mintmark serve`` can run."""
 
 import asyncio
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ from mintmark.cli.output import emit_json
 from mintmark.cli.parameters import example, json_option, password_stdin_option
 
 if TYPE_CHECKING:
+    from mintmark.authority.model import Client
     from mintmark.cli.founding import Founded
     from mintmark.config import Settings
 
@@ -58,10 +60,10 @@ def command(
     founding.refuse_what_exists(folder)
     master_key = real_world().randomness.bytes(32)
     settings = _settings(issuer, master_key)
-    email, password = _ask(admin_email, from_stdin=password_stdin)
     logs.configure("warning", "console")
+    email = _email(admin_email, from_stdin=password_stdin)
     with explained(settings):
-        founding.require_good_password(settings, email, password)
+        password = asyncio.run(_password(settings, email, from_stdin=password_stdin))
     founding.write_files(folder, _settings_text(settings), master_key)
     try:
         done = asyncio.run(_found(folder, email, password, client_id, redirect_uris))
@@ -92,13 +94,28 @@ def _settings_text(settings: "Settings") -> str:
     return example_toml(issuer=settings.issuer, port=settings.port, database=DATABASE, master_key_file=KEY_FILE)
 
 
-def _ask(email: str | None, *, from_stdin: bool) -> tuple[str, str]:
-    from mintmark.cli.asking import ask_password  # noqa: PLC0415
-
-    if email is None and from_stdin:
+def _email(given: str | None, *, from_stdin: bool) -> str:
+    if given is not None:
+        return given
+    if from_stdin:
         raise click.UsageError("--password-stdin needs --admin-email as well")
-    email = email or str(click.prompt("Email of the first administrator", err=True))
-    return email, ask_password(from_stdin=from_stdin, prompt=f"Password for {email}")
+    try:
+        return str(click.prompt("Email of the first administrator", err=True))
+    except click.Abort as error:
+        if sys.stdin.isatty():  # somebody is there, and does not want to
+            raise
+        click.echo(err=True)
+        raise click.UsageError("nobody is there to answer: give --admin-email, and --password-stdin as well") from error
+
+
+async def _password(settings: "Settings", email: str, *, from_stdin: bool) -> str:
+    from mintmark.cli.asking import ask_password  # noqa: PLC0415
+    from mintmark.cli.founding import require_good_password  # noqa: PLC0415
+
+    async def check(password: str) -> None:
+        await require_good_password(settings, email, password)
+
+    return await ask_password(check, from_stdin=from_stdin, prompt=f"Password for {email}")
 
 
 async def _found(folder: Path, email: str, password: str, client_id: str, redirect_uris: tuple[str, ...]) -> "Founded":
@@ -112,7 +129,7 @@ async def _found(folder: Path, email: str, password: str, client_id: str, redire
 
 
 def _report(folder: Path, settings: "Settings", email: str, done: "Founded", *, as_json: bool) -> None:
-    from mintmark.cli.founding import ADMIN_ROLE, DATABASE, KEY_FILE, SETTINGS_FILE  # noqa: PLC0415
+    from mintmark.cli.founding import ADMIN_ROLE, DATABASE, KEY_FILE, SETTINGS_FILE, admin_api_of  # noqa: PLC0415
 
     files = {
         "settings": str((folder / SETTINGS_FILE).absolute()),
@@ -125,16 +142,39 @@ def _report(folder: Path, settings: "Settings", email: str, done: "Founded", *, 
         emit_json({"issuer": settings.issuer, **files, "admin": admin, "client": client})
         return
     config = "" if folder.absolute() == Path.cwd() else f" --config {files['settings']}"
+    steps = [
+        "Back up the master key, apart from the database: without it the keys in the database are lost.",
+        "Put the client's secret where the client reads it; it is not shown again.",
+        f"mintmark serve{config}",
+        f"Sign in: {settings.issuer}/login",
+        *_application(done.client, config),
+        f"mintmark doctor{config}",
+    ]
+    numbered = "\n".join(f"  {number}. {step}" for number, step in enumerate(steps, 1))
     click.echo(f"""\
 Made:
   {files["settings"]}  settings
   {files["master_key_file"]}  master key, readable by you alone
   {files["database"]}  database, with fresh signing keys
-  administrator  {email} (role {ADMIN_ROLE})
+  administrator  {email}
+                 with the role {ADMIN_ROLE}, for the coming admin API and console at {admin_api_of(settings.issuer)}
   client         {done.client.client_id}  secret: {done.client_secret}
+                 {_purpose(done.client)}
 
 What comes next:
-  1. Back up the master key, apart from the database: without it the keys in the database are lost.
-  2. Put the client's secret where the client reads it; it is not shown again.
-  3. mintmark serve{config}
-  4. mintmark doctor{config}""")
+{numbered}""")
+
+
+def _purpose(client: "Client") -> str:
+    if client.redirect_uris:
+        return f"a web application that signs people in; redirect URI {' '.join(client.redirect_uris)}"
+    return "a service, for scripts and programs that get tokens of their own (client_credentials), without a person"
+
+
+def _application(client: "Client", config: str) -> list[str]:
+    """Return how to register the first application, unless there is one."""
+    if client.redirect_uris:
+        return []
+    scope = "--scope 'openid profile email offline_access'"
+    callback = "http://127.0.0.1:8000/callback"
+    return [f"For an application: mintmark client create my-app --redirect-uri {callback} {scope}{config}"]

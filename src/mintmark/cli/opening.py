@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import functools
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec
 
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 
 MEMORY: Final = "memory:"
+SETTINGS_FILE: Final = "mintmark.toml"
+RESTORE_DATABASE: Final = (
+    "restore it from a backup; to start over, move mintmark.toml and the key file away and run `mintmark init`"
+)
+_REQUIRED: Final = ": is required"
 
 
 def load_settings() -> "Settings":
@@ -36,8 +42,21 @@ def load_settings() -> "Settings":
         settings = load(config_file=chosen_config())
         settings.required_master_key()
     except ConfigError as error:
-        raise Misconfigured(error.problems) from error
+        raise Misconfigured(without_noise(error.problems)) from error
     return settings
+
+
+def without_noise(problems: Sequence[str]) -> list[str]:
+    """Say the one thing that is wrong where there is no settings file, instead of all that it would have set."""
+    variables = [name for name in os.environ if name.startswith("MINTMARK_")]
+    if chosen_config() is not None or "MINTMARK_CONFIG" in variables or Path(SETTINGS_FILE).exists():
+        return list(problems)
+    if not any(_REQUIRED in problem for problem in problems):
+        return list(problems)
+    advice = "go to the folder of `mintmark init`, run it, or give --config FILE"
+    missing = f"there is no {SETTINGS_FILE} in {Path.cwd()}; {advice}"
+    # Whoever sets variables may want no file: what is missing is said as well.
+    return [missing, *(problem for problem in problems if variables or _REQUIRED not in problem)]
 
 
 def real_world() -> "World":
@@ -97,8 +116,7 @@ def require_database(settings: "Settings") -> None:
         )
     if not Path(settings.database).exists():
         raise Refusal(
-            f"there is no database at {settings.database}; `mintmark init` sets one up, "
-            "`mintmark --config FILE …` looks elsewhere"
+            f"there is no database at {settings.database}; {RESTORE_DATABASE}; `mintmark --config FILE …` looks elsewhere"
         )
 
 

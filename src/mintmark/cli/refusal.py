@@ -35,9 +35,10 @@ def unknown(kind: str, name: str, known: Iterable[str], plural: str | None = Non
     return Refusal(f"there is no {kind} {name!r}; {advice}")
 
 
-def taken(kind: str, name: str) -> Refusal:
+def taken(kind: str, name: str, called: str = "name") -> Refusal:
     """Return the refusal of a name that somebody has."""
-    return Refusal(f"there is a {kind} {name!r} already; `mintmark {kind} show {name}` shows it. Choose another name.")
+    advice = f"`mintmark {kind} show {name}` shows it. Choose another {called}."
+    return Refusal(f"there is a {kind} {name!r} already; {advice}")
 
 
 def confirm(question: str, *, is_sure: bool) -> None:

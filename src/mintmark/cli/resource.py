@@ -73,7 +73,7 @@ async def create(
     try:
         registered = await resources.create_resource(authority, wanted)
     except AlreadyExistsError as error:
-        raise taken("resource", resource) from error
+        raise taken("resource", resource, "identifier") from error
     show(resource_view(registered), as_json=as_json)
 
 

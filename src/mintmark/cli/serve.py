@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from mintmark.cli import place
 from mintmark.cli.opening import MEMORY, load_settings, opened
 from mintmark.cli.output import say
 from mintmark.cli.parameters import config_option, example
@@ -32,8 +33,10 @@ def command() -> None:
     listener = serving.listen(
         settings.host,
         settings.port,
-        how_to_move=lambda port: f"set `port = {port}` in mintmark.toml, or MINTMARK_PORT={port}",
+        how_to_move=lambda port: place.how_to_move(settings, port),
     )
+    if (wrong := place.mismatch(settings)) is not None:
+        say(f"Warning: {wrong[0]}; {wrong[1]}.")
     logs.configure(settings.log_level, settings.log_format)
     if settings.database == MEMORY:
         say("The database is `memory:`: everything is forgotten when this process ends.")

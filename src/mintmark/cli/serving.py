@@ -10,13 +10,37 @@ from types import FrameType
 from typing import Any, Final
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from mintmark.authority.core import Authority
 from mintmark.bootstrap import application, chores
 from mintmark.cli.refusal import Refusal
 
 BACKLOG: Final = 2048
+MAX_HEAD_BYTES: Final = 65_536
 _PORTS_TO_TRY: Final = 100
+
+
+class _Protocol(HttpToolsProtocol):
+    """Cuts off whoever sends headers without end: the parser has no limit of its own."""
+
+    _head_bytes: int | None = None
+
+    def on_message_begin(self) -> None:
+        self._head_bytes = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._head_bytes = None
+        super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        if self._head_bytes is not None:
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self.transport.close()
+                return
+            self._head_bytes += len(data)
+        super().data_received(data)
 
 
 class _Server(uvicorn.Server):
@@ -93,7 +117,9 @@ async def serve(  # the numbers are settings
     """Answer requests until SIGINT or SIGTERM, then finish those under way; at most ``patience`` seconds."""
     config = uvicorn.Config(
         application(authority),
-        http="httptools",
+        http=_Protocol,
+        # Until trusted proxies can be configured, nobody may say what address a request came from.
+        proxy_headers=False,
         ws="none",
         lifespan="off",
         access_log=False,

@@ -61,12 +61,16 @@ async def create(
     for role in roles:
         await find_role(authority, role)
     if await authority.store.users.by_email(email) is not None:
-        raise taken("user", email)
-    password = ask_password(from_stdin=password_stdin)
+        raise taken("user", email, "email")
+
+    async def check(password: str) -> None:
+        await people.require_good_password(authority, password, email=email, name=name)
+
+    password = await ask_password(check, from_stdin=password_stdin)
     try:
         user = await people.create_user(authority, email=email, password=password, name=name, roles=roles)
     except AlreadyExistsError as error:
-        raise taken("user", email) from error
+        raise taken("user", email, "email") from error
     show(user_view(user), as_json=as_json)
 
 
@@ -84,7 +88,12 @@ async def create(
 async def set_password(authority: Authority, user: str, password_stdin: bool, as_json: bool) -> None:
     """Set a password; all sessions and grants of the account end."""
     found = await find_user(authority, user)
-    await people.set_password(authority, found, ask_password(from_stdin=password_stdin, prompt="New password"))
+
+    async def check(password: str) -> None:
+        await people.require_good_password(authority, password, email=found.email, name=found.name)
+
+    new = await ask_password(check, from_stdin=password_stdin, prompt="New password")
+    await people.set_password(authority, found, new)
     show(user_view(await find_user(authority, found.subject)), as_json=as_json)
     say(f"{found.email} is signed out everywhere and signs in with the new password.")
 
@@ -136,6 +145,7 @@ async def sign_out(authority: Authority, user: str, is_sure: bool, as_json: bool
     confirm(f"Sign {found.email} out everywhere?", is_sure=is_sure)
     ended = await people.sign_out_everywhere(authority, found.subject, reason="signed_out_by_operator")
     show({"subject": found.subject, "email": found.email, "grants_ended": ended}, as_json=as_json)
+    say("Signed out everywhere.")
 
 
 @command.command("grant-role", epilog=example("mintmark user grant-role ada@example.com editor"))

@@ -54,7 +54,7 @@ def parse(encoded: bytes, *, also: Iterable[bytes] = ()) -> Parameters:
                     if value:
                         resources.append(value)
                 elif name in values:
-                    raise invalid_request("A parameter occurs more than once", detail=f"duplicate {name[:64]!r}")
+                    raise invalid_request("A parameter occurs more than once", detail="a duplicate parameter")
                 else:
                     values[name] = value
     except ValueError as problem:

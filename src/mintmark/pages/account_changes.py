@@ -1,14 +1,14 @@
 """What a person changes at ``/account``. Each is a POST of our own form and goes back to the page by GET."""
 
-from mintmark.asgi import Incoming, Reply
+from mintmark.asgi import Headers, Incoming, Reply
 from mintmark.authority import people
 from mintmark.authority.core import Authority
-from mintmark.authority.login import end_session
+from mintmark.authority.login import end_session, open_session
 from mintmark.authority.people import UnacceptableError
 from mintmark.oauth.parameters import Parameters
 from mintmark.pages import rendering, steps
 from mintmark.pages.account import Visitor, account_page, visitor_of
-from mintmark.pages.browser import own_form
+from mintmark.pages.browser import cookie_of, own_form, set_cookie
 from mintmark.pages.logout import leave
 
 
@@ -46,10 +46,16 @@ async def change_password(authority: Authority, incoming: Incoming) -> Reply:
     if current is None or new is None:
         return await account_page(authority, visitor, problem="Fill in both passwords.", status=400)
     try:
-        await people.change_password(authority, visitor.user, current=current, new=new, except_sid=visitor.session.sid)
+        user = await people.change_password(
+            authority, visitor.user, current=current, new=new, except_sid=visitor.session.sid
+        )
     except UnacceptableError as problem:
         return await account_page(authority, visitor, problem=f"{str(problem).rstrip('.')}.", status=400)
-    return _done(authority, "password")
+    # ASVS 7.2.4: whoever else holds a copy of this browser's cookie is out as well.
+    signed_in = await open_session(authority, user, cookie_of(authority.policy, incoming), visitor.session.user_agent)
+    if signed_in is None:
+        return _sign_in_first(authority)
+    return _done(authority, "password", set_cookie(authority.policy, signed_in.cookie))
 
 
 async def sign_out(authority: Authority, incoming: Incoming) -> Reply:
@@ -67,5 +73,5 @@ def _sign_in_first(authority: Authority) -> Reply:
     return rendering.see_other(authority.policy, steps.LOGIN)
 
 
-def _done(authority: Authority, what: str) -> Reply:
-    return rendering.see_other(authority.policy, f"{steps.ACCOUNT}?done={what}")
+def _done(authority: Authority, what: str, headers: Headers = ()) -> Reply:
+    return rendering.see_other(authority.policy, f"{steps.ACCOUNT}?done={what}", headers)

@@ -201,8 +201,12 @@ class _Sessions:
         found = [session for session in self._disk.tables.sessions.values() if session.subject == subject]
         return sorted(found, key=lambda session: (-session.auth_time, session.sid))
 
-    async def add(self, session: Session, *, replaces: bytes | None, audit: AuditEvent) -> None:
+    async def add(
+        self, session: Session, *, replaces: bytes | None, if_user: User | None = None, audit: AuditEvent
+    ) -> bool:
         tables = self._disk.tables
+        if if_user is not None and not rules.is_same_proof(tables.users.get(if_user.subject), if_user):
+            return False
         others = [other for digest, other in tables.sessions.items() if digest != replaces]
         if any(session.digest == other.digest or session.sid == other.sid for other in others):
             raise AlreadyExistsError(session.sid)
@@ -210,6 +214,7 @@ class _Sessions:
             tables.sessions.pop(replaces, None)
         tables.sessions[session.digest] = session
         tables.record(audit)
+        return True
 
     async def touch(self, digest: bytes, idle_expires_at: int) -> None:
         sessions = self._disk.tables.sessions

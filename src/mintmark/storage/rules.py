@@ -3,7 +3,7 @@
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 
-from mintmark.authority.model import AuditEvent, Grant, Revocation, Session, SigningKey
+from mintmark.authority.model import AuditEvent, Grant, Revocation, Session, SigningKey, User
 from mintmark.authority.ports import Advance, GrantSelector
 
 
@@ -84,6 +84,11 @@ def is_key_removed(key: SigningKey, now: int) -> bool:
 def revocation_of(gid: str, access_expires_at: int) -> Revocation:
     """Return the entry that kills the access tokens of one grant; it may be forgotten when the last one is dead."""
     return Revocation(kind="gid", value=gid, expires_at=access_expires_at)
+
+
+def is_same_proof(stored: User | None, proved: User) -> bool:
+    """Tell whether who proved to be ``proved`` by its password still does."""
+    return stored is not None and stored.disabled_at is None and stored.password_hash == proved.password_hash
 
 
 def counted(event: AuditEvent, count: int) -> AuditEvent:

@@ -1,31 +1,38 @@
 """Slowing down guesses: GCRA in memory, for one process (the generic cell rate algorithm, one number per key)."""
 
 from collections import OrderedDict
-from math import ceil
 from typing import Final
 
 from mintmark.authority.ports import Clock
 
 _MAX_KEYS: Final = 100_000
+_MAX_KEY_CHARS: Final = 400
 
 
 class MemoryLimiter:
-    """Counts failures by key; forgets the keys idle longest once there are 100,000."""
+    """Counts attempts by purpose and key; of each purpose it forgets the keys idle longest beyond 100,000."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._free_at: OrderedDict[str, int] = OrderedDict()
+        # What is kept is when a key is free again: in the past as long as attempts of the burst are left.
+        self._free_at: dict[str, OrderedDict[str, int]] = {}
 
-    def retry_after(self, key: str) -> int:
-        """Return in how many seconds ``key`` may try again; 0 is now."""
-        return max(0, ceil(self._free_at.get(key, 0) - self._clock.now()))
-
-    def punish(self, key: str, *, burst: int, period: int) -> None:
-        """Count one failure of ``key``: ``burst`` are free, then one each ``period`` seconds."""
+    def take(self, purpose: str, who: str, *, burst: int, period: int) -> int:
+        """Charge ``who`` with one attempt; return 0, or after how many seconds there is one left (nothing is charged)."""
         now = self._clock.now()
-        # What is kept is when the key is free again: in the past as long as failures of the burst are left.
-        earliest = now - burst * period
-        self._free_at[key] = max(self._free_at.get(key, earliest), earliest) + period
-        self._free_at.move_to_end(key)
-        if len(self._free_at) > _MAX_KEYS:
-            self._free_at.popitem(last=False)
+        table = self._free_at.setdefault(purpose, OrderedDict())
+        key = who[:_MAX_KEY_CHARS]
+        free_at = max(table.get(key, 0), now - burst * period)
+        if free_at > now:
+            return free_at - now
+        table[key] = free_at + period
+        table.move_to_end(key)
+        if len(table) > _MAX_KEYS:
+            table.popitem(last=False)
+        return 0
+
+    def give_back(self, purpose: str, who: str, *, period: int) -> None:
+        """Take back one charge."""
+        table, key = self._free_at.get(purpose), who[:_MAX_KEY_CHARS]
+        if table is not None and key in table:
+            table[key] -= period

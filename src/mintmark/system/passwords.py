@@ -1,16 +1,35 @@
 """Passwords: Argon2id in a bounded pool (RFC 9106), and how easily one is guessed (zxcvbn)."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import Final, TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.profiles import CHEAPEST, RFC_9106_LOW_MEMORY
 
+from mintmark.oauth.errors import unavailable
+
+Result = TypeVar("Result")
+
 _MIN_SCORE: Final = 2
-_MAX_JUDGED_CHARS: Final = 72  # zxcvbn's work grows with the square of the length
+# zxcvbn tries every reading of what may be l33t: some 70 characters take it ten seconds, these a few milliseconds. A
+# password is at least as hard to guess as its beginning.
+_MAX_JUDGED_CHARS: Final = 20
+_MAX_WAITING: Final = 64
+
+
+def judge(password: str, words: tuple[str, ...]) -> str | None:
+    """Say why ``password`` is easily guessed by somebody who knows ``words``, or ``None`` if it is not."""
+    # Imported when first needed: its word lists take 20 MiB that a node without password changes never needs.
+    from zxcvbn import zxcvbn  # noqa: PLC0415
+
+    judged = zxcvbn(password[:_MAX_JUDGED_CHARS], user_inputs=[word for word in words if word])
+    if judged["score"] >= _MIN_SCORE:
+        return None
+    warning = judged["feedback"]["warning"] or "This password is easily guessed"
+    return f"{warning.rstrip('.')}. Use a longer one, for instance four unrelated words"
 
 
 class Argon2Passwords:
@@ -21,18 +40,31 @@ class Argon2Passwords:
         self._hasher = PasswordHasher.from_parameters(CHEAPEST if is_cheap else RFC_9106_LOW_MEMORY)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="password")
         self._nobody: str | None = None
+        self._waiting = 0
 
     async def hash(self, password: str) -> str:
-        """Return the encoded hash of ``password``."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._hasher.hash, _bytes(password))
+        """Return the encoded hash of ``password``.
+
+        Raises:
+            OAuthError: ``temporarily_unavailable``, as all methods that do slow work, if too many are waiting.
+        """
+        return await self._work(lambda: self._hasher.hash(_bytes(password)))
+
+    async def _work(self, act: Callable[[], Result]) -> Result:
+        if self._waiting >= _MAX_WAITING:
+            raise unavailable("too many passwords are waiting to be checked", retry_after=5)
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, act)
+        finally:
+            self._waiting -= 1
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
         """Tell whether ``password`` belongs to ``password_hash``; ``None`` takes as long and says no (ASVS 6.3.8)."""
         if self._nobody is None:
             self._nobody = await self.hash("nobody's password")
-        found = await asyncio.get_running_loop().run_in_executor(
-            self._pool, self._verify, password_hash or self._nobody, password
-        )
+        against = password_hash or self._nobody
+        found = await self._work(lambda: self._verify(against, password))
         return found and password_hash is not None
 
     def _verify(self, password_hash: str, password: str) -> bool:
@@ -41,16 +73,9 @@ class Argon2Passwords:
         except (VerificationError, InvalidHashError):
             return False
 
-    def weakness(self, password: str, words: Sequence[str]) -> str | None:
+    async def weakness(self, password: str, words: Sequence[str]) -> str | None:
         """Say why ``password`` is easily guessed by somebody who knows ``words``, or ``None`` if it is not."""
-        # Imported when first needed: its word lists take 20 MiB that a node without password changes never needs.
-        from zxcvbn import zxcvbn  # noqa: PLC0415
-
-        judged = zxcvbn(password[:_MAX_JUDGED_CHARS], user_inputs=[word for word in words if word])
-        if judged["score"] >= _MIN_SCORE:
-            return None
-        warning = judged["feedback"]["warning"] or "This password is easily guessed"
-        return f"{warning.rstrip('.')}. Use a longer one, for instance four unrelated words"
+        return await self._work(lambda: judge(password, tuple(words)))
 
     def is_outdated(self, password_hash: str) -> bool:
         """Tell whether ``password_hash`` was made with weaker parameters than today's."""

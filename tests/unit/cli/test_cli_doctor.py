@@ -25,6 +25,7 @@ from mintmark.config import load
 def nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the issuer be a port where nothing answers."""
     monkeypatch.setenv("MINTMARK_ISSUER", "http://127.0.0.1:9")
+    monkeypatch.setenv("MINTMARK_PORT", "9")
 
 
 def problems(line: Line) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def problems(line: Line) -> dict[str, Any]:
     seen = line.json("doctor", expect=1)
     assert seen["well"] is False
     found = {finding["check"]: finding for finding in seen["findings"] if finding["status"] == "problem"}
-    assert all(finding["remedy"] for finding in found.values())
+    assert all(finding["remedy"] for finding in found.values() if finding["check"] != "settings")
     return found
 
 
@@ -51,7 +52,7 @@ def test_all_is_well(line: Line) -> None:
         "users": "ok",
         "server": "skipped",
     }
-    assert "All is well." in line("doctor").stdout
+    assert "Nothing is wrong with what could be looked at (1 skipped).\n" in line("doctor").stdout
 
 
 def test_looking_changes_nothing(line: Line, tmp_path: Path) -> None:
@@ -73,6 +74,7 @@ def test_every_problem_of_the_settings(line: Line, monkeypatch: pytest.MonkeyPat
     assert "MINTMARK_PORT" in result.stdout
     assert "use https: http is for loopback only" in result.stdout
     assert "2 problems found." in result.stdout
+    assert "->" not in result.stdout  # each says itself how to mend it
 
 
 def test_a_master_key_that_everybody_can_read(line: Line, tmp_path: Path) -> None:
@@ -82,24 +84,94 @@ def test_a_master_key_that_everybody_can_read(line: Line, tmp_path: Path) -> Non
 
 def test_no_master_key_at_all(line: Line, tmp_path: Path) -> None:
     (tmp_path / "mintmark.key").unlink()
-    assert "cannot be read" in problems(line)["settings"]["what"]
+    found = problems(line)["settings"]
+    assert "cannot be read" in found["what"]
+    assert found["remedy"] == "restore it from its backup: nothing else opens this database"
+
+
+@pytest.mark.parametrize(
+    ("variable", "remedy"), [("MINTMARK_PREVIOUS_MASTER_KEYS_FILE", "or take it out"), ("MINTMARK_CONFIG", "")]
+)
+def test_other_files_that_are_missing(
+    line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, remedy: str
+) -> None:
+    monkeypatch.setenv(variable, str(tmp_path / "nowhere"))
+    first = line.json("doctor", expect=1)["findings"][0]
+    assert "cannot be read" in first["what"]
+    assert remedy in first["remedy"]
+
+
+def test_settings_that_are_no_toml_or_not_for_this_user(
+    line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "mintmark.toml").open("a") as file:
+        file.write("\nx")
+    assert "correct that line" in line.json("doctor", expect=1)["findings"][0]["remedy"]
+    monkeypatch.setenv("MINTMARK_MASTER_KEY_FILE", str(tmp_path))
+    assert "let this user read it" in line.json("doctor", expect=1)["findings"][0]["remedy"]
+
+
+def test_no_settings_at_all(bare: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MINTMARK_ISSUER")
+    monkeypatch.delenv("MINTMARK_PORT")
+    (finding,) = bare.json("doctor", expect=1)["findings"]
+    assert finding["what"] == f"there is no mintmark.toml in {tmp_path}"
+    assert finding["remedy"] == "go to the folder of `mintmark init`, run it, or give --config FILE"
+    assert f"there is no mintmark.toml in {tmp_path}; go to the folder" in bare.refused("user", "list", expect=2)
+    monkeypatch.setenv("MINTMARK_PORT", "x")
+    first, second, third = (finding["what"] for finding in bare.json("doctor", expect=1)["findings"])
+    assert "no mintmark.toml" in first
+    assert "MINTMARK_PORT" in second + third
+    assert "MINTMARK_ISSUER" in second + third
+
+
+@pytest.mark.parametrize(
+    ("issuer", "is_well"),
+    [
+        ("http://localhost:9", True),
+        ("http://[::1]:9", True),
+        ("https://127.0.0.1:8", True),
+        ("http://127.0.0.1:8", False),
+        ("http://localhost", False),
+    ],
+)
+def test_an_issuer_at_another_port(line: Line, monkeypatch: pytest.MonkeyPatch, issuer: str, is_well: bool) -> None:
+    monkeypatch.setenv("MINTMARK_ISSUER", issuer)
+    found = [
+        finding for finding in line.json("doctor", expect=int(not is_well))["findings"] if finding["check"] == "port"
+    ]
+    assert bool(found) != is_well
+    if found:
+        assert "names port 8" in found[0]["what"]
+        assert ':9"` in mintmark.toml' in found[0]["remedy"]
 
 
 def test_another_master_key(line: Line, tmp_path: Path) -> None:
     (tmp_path / "mintmark.key").write_text("ab" * 32)
     found = problems(line)
+    assert found.keys() == {"master key"}
     assert "previous_master_keys" in found["master key"]["remedy"]
+    statuses = {finding["check"]: finding["status"] for finding in line.json("doctor", expect=1)["findings"]}
+    assert statuses["RS256 key"] == statuses["ES256 key"] == "skipped"
 
 
 def test_no_database(line: Line, tmp_path: Path) -> None:
     (tmp_path / "mintmark.sqlite3").unlink()
-    assert "mintmark init" in problems(line)["database"]["remedy"]
+    remedy = problems(line)["database"]["remedy"]
+    assert "restore it from a backup; to start over, move mintmark.toml and the key file away" in remedy
     assert not (tmp_path / "mintmark.sqlite3").exists()
 
 
-@pytest.mark.parametrize("content", [b"this is not a database, not at all, really not" * 40, b""])
-def test_no_database_of_ours(line: Line, tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "mintmark.sqlite3").write_bytes(content)
+def test_an_empty_database(line: Line, tmp_path: Path) -> None:
+    (tmp_path / "mintmark.sqlite3").write_bytes(b"")
+    found = problems(line)["database"]
+    assert "is empty: it has no accounts and no keys yet" in found["what"]
+    assert "restore it from a backup" in found["remedy"]
+    assert "There are no users" in line("user", "list").stderr
+
+
+def test_no_database_of_ours(line: Line, tmp_path: Path) -> None:
+    (tmp_path / "mintmark.sqlite3").write_bytes(b"this is not a database, not at all, really not" * 40)
     assert "restore the newest backup" in problems(line)["database"]["remedy"]
 
 
@@ -108,6 +180,7 @@ def test_a_damaged_database(line: Line, tmp_path: Path) -> None:
         file.seek(4096 * 3)
         file.write(b"\xff" * 4096 * 8)
     assert "damaged" in problems(line)["database"]["what"]
+    assert "\\n" not in line("doctor", expect=1).stdout
 
 
 @pytest.mark.parametrize(("version", "remedy"), [(99, "install that version"), (0, "back it up")])
@@ -185,9 +258,12 @@ def answering(status: int, body: bytes) -> Iterator[str]:
 @pytest.mark.parametrize(
     ("status", "body", "what"),
     [
-        (200, b'{"issuer": "SELF"}', None),
+        (200, b'{"issuer": "SELF", "keys": [{"kid": "KID"}]}', None),
+        (200, b'{"issuer": "SELF", "keys": [{"kid": "other"}, {}]}', "another authority answers"),
+        (200, b'{"issuer": "SELF", "keys": "none"}', "another authority answers"),
         (200, b'{"issuer": "https://auth.example.com"}', "names the issuer 'https://auth.example.com'"),
-        (200, b"[]", "names the issuer None"),
+        (200, b"{}", "names the issuer None"),
+        (200, b"[]", "is no metadata: not an object"),
         (200, b"<html>", "is no metadata"),
         (404, b"", "answers 404"),
     ],
@@ -195,12 +271,42 @@ def answering(status: int, body: bytes) -> Iterator[str]:
 def test_who_answers_at_the_issuer(
     line: Line, monkeypatch: pytest.MonkeyPatch, status: int, body: bytes, what: str | None
 ) -> None:
-    with answering(status, body) as url:
+    kid = line.json("keys", "list")[0]["kid"]
+    with answering(status, body.replace(b"KID", kid.encode())) as url:
         monkeypatch.setenv("MINTMARK_ISSUER", url)
+        monkeypatch.setenv("MINTMARK_PORT", url.rpartition(":")[2])
         if what is None:
             assert [f["status"] for f in line.json("doctor")["findings"] if f["check"] == "server"] == ["ok"]
         else:
             assert what in problems(line)["server"]["what"]
+
+
+def test_who_answers_without_a_database_to_compare(line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mintmark.sqlite3").unlink()
+    with answering(200, b'{"issuer": "SELF"}') as url:
+        monkeypatch.setenv("MINTMARK_ISSUER", url)
+        (server,) = (f for f in line.json("doctor", expect=1)["findings"] if f["check"] == "server")
+    assert (server["status"], "could not be compared" in server["what"]) == ("ok", True)
+
+
+def test_another_server_without_keys(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = examination.Finding("server", "problem", "gone", "look")
+    answers: list[Any] = [{"issuer": "http://127.0.0.1:9"}, gone]
+    monkeypatch.setattr(examination, "_fetched", lambda *_: answers.pop(0))
+    assert problems(line)["server"]["what"] == "gone"
+
+
+def test_scopes_that_nobody_understands(line: Line) -> None:
+    line("client", "create", "web", "--redirect-uri", "https://app.example/cb")
+    line("client", "create", "billing", "--scope", "orders:read openid")
+    found = problems(line)
+    assert "has redirect URIs but no scope" in found["client web"]["what"]
+    assert "no resource that it may name has the scope orders:read," in found["client billing"]["what"]
+    assert "mintmark resource create" in found["client billing"]["remedy"]
+    line("resource", "create", "https://api.example", "--scope", "orders:read")
+    assert (
+        "`mintmark client update billing --resource https://api.example`" in problems(line)["client billing"]["remedy"]
+    )
 
 
 def test_the_finding_never_steers_the_terminal(line: Line, tmp_path: Path) -> None:

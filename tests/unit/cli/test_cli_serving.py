@@ -4,6 +4,7 @@ import asyncio
 import errno
 import json
 import logging
+import re
 import socket
 import sys
 from dataclasses import replace
@@ -13,7 +14,7 @@ import structlog
 from tests.unit.cli.command_line import Line
 
 from mintmark.bootstrap import real_world, running
-from mintmark.cli import asking, demo, dev, logs, serve, serving
+from mintmark.cli import asking, demo, dev, logs, place, serve, serving
 from mintmark.cli.refusal import Refusal
 
 
@@ -112,6 +113,18 @@ def test_serve_says_where_it_is_wanted(line: Line, monkeypatch: pytest.MonkeyPat
     with socket.create_server(("127.0.0.1", 0)) as taken:
         monkeypatch.setenv("MINTMARK_PORT", str(taken.getsockname()[1]))
         assert "in mintmark.toml, or MINTMARK_PORT=" in line.refused("serve")
+        port = taken.getsockname()[1]
+        monkeypatch.setenv("MINTMARK_ISSUER", f"http://127.0.0.1:{port}")
+        why = line.refused("serve")
+        free = re.search(r"MINTMARK_PORT=(\d+)", why)
+        assert free is not None
+        issuer = f"http://127.0.0.1:{free[1]}"
+        assert f'set both `port = {free[1]}` and `issuer = "{issuer}"` in mintmark.toml' in why
+        assert f"MINTMARK_ISSUER={issuer}" in why
+
+
+def test_an_issuer_with_ipv6_moves_too() -> None:
+    assert place.moved("http://[::1]:8080/auth", 8081) == "http://[::1]:8081/auth"
 
 
 @pytest.mark.parametrize(
@@ -132,6 +145,7 @@ def test_serve_tells_of_an_empty_database(
     monkeypatch.setenv("MINTMARK_PORT", str(port))
     result = line("serve")
     assert said in result.stderr
+    assert "Warning: the issuer http://127.0.0.1:8080 names port 8080, but port is" in result.stderr
     assert result.stdout.startswith("mintmark is ready: http://127.0.0.1:8080 (listening on")
     assert "mintmark has stopped." in result.stderr
 

@@ -91,7 +91,7 @@ def test_a_master_key_is_needed(line: Line, tmp_path: Path) -> None:
 
 def test_no_database_is_made_by_accident(line: Line, tmp_path: Path) -> None:
     (tmp_path / "mintmark.sqlite3").unlink()
-    assert "`mintmark init` sets one up" in line.refused("client", "list")
+    assert "restore it from a backup; to start over" in line.refused("client", "list")
     assert not (tmp_path / "mintmark.sqlite3").exists()
 
 

@@ -1,11 +1,14 @@
 """Browser sessions and remembered consent: what a person has open."""
 
 import sqlite3
+from typing import Final
 
-from mintmark.authority.model import AuditEvent, Consent, Session
+from mintmark.authority.model import AuditEvent, Consent, Session, User
 from mintmark.storage import rows, rules, statements
 from mintmark.storage.sqlite.readers import Readers
 from mintmark.storage.sqlite.writer import GroupWriter
+
+_USER: Final = rows.Codec(User)
 
 
 class SQLiteSessions:
@@ -23,21 +26,28 @@ class SQLiteSessions:
         """Return the sessions of a person, newest first."""
         return await self._readers.every(statements.SESSIONS_OF, (subject,), rows.session_from_row)
 
-    async def add(self, session: Session, *, replaces: bytes | None, audit: AuditEvent) -> None:
-        """Store a new session and remove the one it replaces (a re-authentication), together.
+    async def add(
+        self, session: Session, *, replaces: bytes | None, if_user: User | None = None, audit: AuditEvent
+    ) -> bool:
+        """Store a new session and remove the one it replaces, together; with ``if_user``, only while it is unchanged.
 
         Raises:
             AlreadyExistsError: Another session has that digest or sid.
         """
         row, event = rows.session_to_row(session), rows.audit_to_row(audit)
 
-        def act(connection: sqlite3.Connection) -> None:
+        def act(connection: sqlite3.Connection) -> bool:
+            if if_user is not None:
+                found = connection.execute(statements.USERS.get, (if_user.subject,)).fetchone()
+                if not rules.is_same_proof(None if found is None else _USER.decode(found[0]), if_user):
+                    return False
             if replaces is not None:
                 connection.execute(statements.SESSION_REMOVE, (replaces,))
             connection.execute(statements.SESSION_ADD, row)
             connection.execute(statements.AUDIT_ADD, event)
+            return True
 
-        await self._writer.run(act)
+        return await self._writer.run(act)
 
     async def touch(self, digest: bytes, idle_expires_at: int) -> None:
         """Move its idle limit."""
