@@ -130,6 +130,9 @@ async def test_roles_and_permissions_are_those_at_the_audience(mint: Installatio
     await give_roles(mint, "order-admin")
     claims = claims_of((await mint.obtain(scope="openid orders:read"))["access_token"])
     assert claims["roles"] == ["order-admin"]
+    # One that is also a scope needs the scope as well (ADR 0020).
+    assert claims["permissions"] == ["orders:approve"]
+    claims = claims_of((await mint.obtain(scope="openid orders:read orders:admin"))["access_token"])
     assert claims["permissions"] == ["orders:admin", "orders:approve"]
     elsewhere = claims_of((await mint.obtain(scope="reports:read"))["access_token"])
     assert not {"roles", "permissions"} & set(elsewhere)

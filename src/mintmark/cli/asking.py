@@ -7,6 +7,7 @@ from typing import Final
 import click
 
 from mintmark.authority.people import MIN_PASSWORD_CHARS, UnacceptableError
+from mintmark.cli.output import say
 from mintmark.cli.refusal import Refusal
 
 _TRIES: Final = 3
@@ -24,19 +25,19 @@ async def ask_password(check: Callable[[str], Awaitable[None]], *, from_stdin: b
         UnacceptableError: It is not acceptable, for the third time if it was typed.
         Refusal: There is none.
     """
-    for tries_left in reversed(range(1 if from_stdin else _TRIES)):
-        password = (
-            _first_line("a password") if from_stdin else _typed(f"{prompt} (at least {MIN_PASSWORD_CHARS} characters)")
-        )
+    tries_left = 1 if from_stdin else _TRIES
+    while True:
+        tries_left -= 1
+        asked = f"{prompt} (at least {MIN_PASSWORD_CHARS} characters)"
+        password = _first_line("a password") if from_stdin else _typed(asked)
         try:
             await check(password)
         except UnacceptableError as error:
             if not tries_left:
                 raise
-            click.echo(f"{error}.", err=True)
+            say(f"{error}.")
         else:
-            break
-    return password
+            return password
 
 
 def _typed(prompt: str) -> str:

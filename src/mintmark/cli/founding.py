@@ -1,6 +1,5 @@
 """What ``mintmark init`` makes: three files, the first administrator and the first client."""
 
-import asyncio
 import contextlib
 import os
 from dataclasses import dataclass, field
@@ -100,7 +99,7 @@ async def require_good_password(settings: "Settings", email: str, password: str)
 
     master_keys = MasterKeys(settings.required_master_key())
     authority = assemble(settings.policy(), MemoryStore(), master_keys, real_world())
-    asyncio.run(people.require_good_password(authority, password, email=email, name=""))
+    await people.require_good_password(authority, password, email=email, name="")
 
 
 async def found(

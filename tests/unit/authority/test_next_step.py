@@ -87,7 +87,7 @@ def wanting(name: str, **wish: Any) -> AuthorizationRequest:
         # How long ago: max_age itself is not too long.
         (request(max_age=100), session(), consent(), ALLOWED),
         (request(max_age=99), session(), consent(), SIGN_IN),
-        (request(max_age=0), session(auth_time=NOW), consent(), ALLOWED),
+        (request(max_age=0), session(auth_time=NOW), consent(), SIGN_IN),
         (request(max_age=0), session(auth_time=NOW - 1), consent(), SIGN_IN),
         # Who.
         (request(subject="usr_ada"), session(), consent(), ALLOWED),

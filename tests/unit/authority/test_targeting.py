@@ -91,7 +91,7 @@ def test_what_cannot_be_granted(asked: tuple[str, ...], named: tuple[str, ...], 
 def test_a_permission_needs_a_role_at_that_resource(roles: tuple[Role, ...], expected: bool) -> None:
     granted = target(("read", "admin"), (), WEB, landscape(*roles))
     assert ("admin" in granted.scope) == expected
-    assert not landscape(*roles).may(API, "approve")  # a permission that is no scope
+    assert not landscape(*roles).may([API], "approve")  # a permission that is no scope
 
 
 GRANTED = Target(("openid", "read", "write"), (API, ISSUER))

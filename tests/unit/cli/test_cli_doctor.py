@@ -22,7 +22,7 @@ from mintmark.config import load
 
 
 @pytest.fixture(autouse=True)
-def nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+def nobody_listens(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001 - it cleans the environment
     """Let the issuer be a port where nothing answers."""
     monkeypatch.setenv("MINTMARK_ISSUER", "http://127.0.0.1:9")
     monkeypatch.setenv("MINTMARK_PORT", "9")
@@ -111,15 +111,16 @@ def test_settings_that_are_no_toml_or_not_for_this_user(
     assert "let this user read it" in line.json("doctor", expect=1)["findings"][0]["remedy"]
 
 
-def test_no_settings_at_all(bare: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_settings_at_all(line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mintmark.toml").unlink()
     monkeypatch.delenv("MINTMARK_ISSUER")
     monkeypatch.delenv("MINTMARK_PORT")
-    (finding,) = bare.json("doctor", expect=1)["findings"]
+    (finding,) = line.json("doctor", expect=1)["findings"]
     assert finding["what"] == f"there is no mintmark.toml in {tmp_path}"
     assert finding["remedy"] == "go to the folder of `mintmark init`, run it, or give --config FILE"
-    assert f"there is no mintmark.toml in {tmp_path}; go to the folder" in bare.refused("user", "list", expect=2)
+    assert f"there is no mintmark.toml in {tmp_path}; go to the folder" in line.refused("user", "list", expect=2)
     monkeypatch.setenv("MINTMARK_PORT", "x")
-    first, second, third = (finding["what"] for finding in bare.json("doctor", expect=1)["findings"])
+    first, second, third = (finding["what"] for finding in line.json("doctor", expect=1)["findings"])
     assert "no mintmark.toml" in first
     assert "MINTMARK_PORT" in second + third
     assert "MINTMARK_ISSUER" in second + third
@@ -226,7 +227,7 @@ def test_a_client_with_problems(line: Line, monkeypatch: pytest.MonkeyPatch) -> 
 
     asyncio.run(smuggle())
     findings = [f for f in line.json("doctor", expect=1)["findings"] if f["check"] == "client old"]
-    assert len(findings) == 2
+    assert len(findings) == 3
     assert "it must use https" in findings[0]["what"]
     assert "mintmark client update old" in findings[0]["remedy"]
     assert "mintmark client rotate-secret old" in findings[1]["remedy"]

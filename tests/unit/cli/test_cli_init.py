@@ -19,6 +19,11 @@ def test_it_makes_settings_key_and_database_and_says_what_comes_next(bare: Line,
     assert {path.name for path in tmp_path.iterdir()} == FILES
     assert "mintmark serve\n" in result.stdout
     assert "Back up the master key" in result.stdout
+    assert "a service, for scripts and programs" in result.stdout
+    assert "role admin, for the coming admin API and console at http://127.0.0.1:8080/api/v2/admin" in result.stdout
+    assert "mintmark client create my-app --redirect-uri http" in result.stdout
+    assert "http://127.0.0.1:8080/login\n" in result.stdout
+    assert "mintmark doctor\n" in result.stdout
     settings = load(environ={})
     assert settings.issuer == "http://127.0.0.1:8080"
     assert settings.database == str(tmp_path / "mintmark.sqlite3")
@@ -59,10 +64,13 @@ def test_json_says_all_of_it(bare: Line, tmp_path: Path) -> None:
 
 
 def test_a_redirect_uri_makes_the_first_client_a_web_application(bare: Line) -> None:
-    bare(*INIT, "--client-id", "app", "--redirect-uri", "https://app.example/cb", typed=PASSWORD + "\n")
+    result = bare(*INIT, "--client-id", "app", "--redirect-uri", "https://app.example/cb", typed=PASSWORD + "\n")
+    assert "a web application that signs people in; redirect URI https://app.example/cb" in result.stdout
+    assert "mintmark client create" not in result.stdout
     client = bare.json("client", "show", "app")
     assert client["grant_types"] == ["authorization_code", "refresh_token"]
     assert client["redirect_uris"] == ["https://app.example/cb"]
+    assert client["scope"] == ["openid", "profile", "email", "offline_access"]
 
 
 def test_the_password_is_asked_for_twice_and_hidden(bare: Line) -> None:
@@ -70,6 +78,22 @@ def test_the_password_is_asked_for_twice_and_hidden(bare: Line) -> None:
     assert PASSWORD not in result.output
     assert "Email of the first administrator" in result.stderr
     assert "Repeat for confirmation" in result.stderr
+
+
+def test_whoever_types_a_bad_password_may_try_again(bare: Line, tmp_path: Path) -> None:
+    bad = "short\nshort\n"
+    result = bare("init", "--admin-email", ADMIN, typed=f"{bad * 2}{PASSWORD}\n{PASSWORD}\n")
+    assert "(at least 8 characters)" in result.stderr
+    assert result.stderr.count("Use at least 8 characters.") == 2
+    other = ("--dir", str(tmp_path / "other"))
+    assert "Error: Use at least 8" in bare.refused("init", "--admin-email", ADMIN, *other, typed=bad * 3)
+    assert not (tmp_path / "other").exists()
+
+
+def test_nobody_there_to_give_an_email(bare: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    why = bare.refused("init", expect=2)
+    assert "give --admin-email" in why
+    assert "Aborted" not in why
 
 
 @pytest.mark.parametrize("name", ["mintmark.toml", "mintmark.key", "mintmark.sqlite3", "mintmark.sqlite3-wal"])

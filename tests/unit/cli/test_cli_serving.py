@@ -8,6 +8,7 @@ import re
 import socket
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import structlog
@@ -107,6 +108,16 @@ def test_the_banner_names_everything_and_three_lines(bare: Line) -> None:
     assert len(lines) == 3
     assert all(line in banner.splitlines() for line in lines)
     assert all("curl -sS -g http://[::1]:8080/" in line for line in lines)
+    assert "examples/login.py" not in banner  # it is not in this folder
+    Path("examples").mkdir()
+    Path("examples/login.py").touch()
+    application = (
+        f"PORT=8081 ISSUER=http://[::1]:8080 CLIENT_ID=demo-app CLIENT_SECRET={things.app_secret} "
+        ".venv/bin/python examples/login.py"
+    )
+    banner = dev.welcome("http://[::1]:8080", things)
+    assert application in banner.splitlines()
+    assert "then open http://127.0.0.1:8081\n" in banner
 
 
 def test_serve_says_where_it_is_wanted(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,9 @@ def test_no_hash_is_ever_shown(line: Line) -> None:
 def test_refusals_say_what_next(line: Line) -> None:
     assert f"did you mean {ADMIN}?" in line.refused("user", "show", "ada@exmaple.com")
     assert "`mintmark user list` shows all" in line.refused("user", "show", "zzz")
-    assert "there is a user" in line.refused("user", "create", ADMIN.upper(), "--password-stdin", typed=OTHER)
+    why = line.refused("user", "create", ADMIN.upper(), "--password-stdin", typed=OTHER)
+    assert "there is a user" in why
+    assert "Choose another email." in why
     assert "is not an email" in line.refused("user", "create", "bob", "--password-stdin", typed=OTHER)
     assert "at least 8" in line.refused("user", "create", BOB, "--password-stdin", typed="short")
     assert "did you mean admin?" in line.refused("user", "create", BOB, "--role", "admni", typed=OTHER)
@@ -74,6 +76,7 @@ def test_disable_and_enable(line: Line, bob: str) -> None:
 
 
 def test_sign_out_and_remove(line: Line, bob: str) -> None:
+    assert line("user", "sign-out", BOB, "-y").stderr == "Signed out everywhere.\n"
     assert line.json("user", "sign-out", BOB, "-y") == {"subject": bob, "email": BOB, "grants_ended": 0}
     assert line.json("user", "remove", BOB, "--yes") == {"subject": bob, "email": BOB, "removed": True}
     assert [user["email"] for user in line.json("user", "list")] == [ADMIN]
