@@ -155,7 +155,7 @@ async def test_what_was_revoked_stays_revoked_until_it_expires(stored_mint: Inst
         for each in (tokens, single):
             assert not await node.is_active(each["access_token"])
     # An entry for a grant is kept as long as any access token may live: the row may have gone back in time.
-    mint.clock.advance(mint.authority.policy.longest_access_token_lifetime)
+    mint.clock.advance(mint.authority.policy.longest_access_token_lifetime + 300)
     await mint.authority.upkeep(1000)
     assert len(mint.authority.denylist) == 0
     assert await mint.authority.store.revocations.after(0, 10) == []
@@ -192,3 +192,13 @@ async def test_disabling_a_client_reaches_tokens_of_an_earlier_longer_lifetime(m
     await mint.authority.upkeep(1000)
     assert claims_of(token)["exp"] > mint.clock.now()
     assert not await mint.is_active(token, "web")
+
+
+@pytest.mark.spec("design I6")
+async def test_a_clock_set_back_revives_nothing(mint: Installation) -> None:
+    token = (await mint.obtain())["access_token"]
+    await revoke(mint, token)
+    mint.clock.advance(900)
+    await mint.authority.upkeep(1000)
+    mint.clock.advance(-20)
+    assert not await mint.is_active(token)

@@ -10,6 +10,7 @@ from mintmark.authority.policy import Policy
 from mintmark.authority.ports import Clock, Limiter, Passwords, Randomness, Signer, Store
 from mintmark.authority.seen import SeenTokens
 from mintmark.authority.targeting import Landscape, authority_as_resource
+from mintmark.jose.jwt import MAX_LEEWAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,8 @@ class Authority:
         changed = await keyrings.keep_up(self.keyring, self.store, self.clock)
         now = self.clock.now()
         swept = await self.store.sweep(now, limit)
-        self.denylist.forget(now)
+        # A clock that is set back must not bring what was revoked to life again.
+        self.denylist.forget(now - MAX_LEEWAY)
         return {**swept, "keys_changed": len(changed)}
 
     async def landscape(self, client: Client, role_names: tuple[str, ...]) -> Landscape:

@@ -3,6 +3,7 @@
 import click
 
 from mintmark.authority.core import Authority
+from mintmark.cli.groups import Group
 from mintmark.cli.lookup import find_user
 from mintmark.cli.opening import on_authority
 from mintmark.cli.output import show_all
@@ -10,7 +11,7 @@ from mintmark.cli.parameters import example, json_option
 from mintmark.cli.views import audit_view
 
 
-@click.group("audit")
+@click.group("audit", cls=Group)
 def command() -> None:
     """The audit log: who did what, when."""
 

@@ -10,17 +10,19 @@ from mintmark.authority.core import Authority
 from mintmark.authority.model import Client
 from mintmark.authority.ports import AlreadyExistsError
 from mintmark.cli.client_options import CLEARABLE, KINDS, defaults_of, given_fields, registration_options
+from mintmark.cli.client_scopes import scope_problems
+from mintmark.cli.groups import Group
 from mintmark.cli.lookup import find_client
 from mintmark.cli.opening import on_authority
 from mintmark.cli.output import say, show, show_all
 from mintmark.cli.parameters import example, json_option, yes_option
 from mintmark.cli.refusal import Refusal, confirm, taken
-from mintmark.cli.views import client_view
+from mintmark.cli.views import client_view, to_paste
 
 SECRET_NOTE = "The secret is shown this once; the authority keeps only its digest. Put it where the client reads it."
 
 
-@click.group("client")
+@click.group("client", cls=Group)
 def command() -> None:
     """Clients: the applications and services that get tokens."""
 
@@ -35,7 +37,7 @@ async def list_clients(authority: Authority, as_json: bool) -> None:
     show_all(rows, columns, as_json=as_json, none="There are no clients; `mintmark client create` makes one.")
 
 
-@command.command("show", epilog=example("mintmark client show orders"))
+@command.command("show", epilog=example("mintmark client show billing"))
 @json_option
 @click.argument("client_id")
 @on_authority
@@ -74,7 +76,9 @@ async def create(authority: Authority, /, client_id: str, kind: str | None, as_j
         registered, secret = await registration.create_client(authority, client)
     except AlreadyExistsError as error:
         raise taken("client", client_id, "client_id") from error
-    _show_secret(client_view(registered, authority.policy), secret, as_json=as_json)
+    view = client_view(registered, authority.policy) if as_json else to_paste(registered, authority.policy)
+    _show_secret(view, secret, as_json=as_json)
+    await _warn(authority, registered)
 
 
 @command.command(
@@ -107,6 +111,7 @@ async def update(
         raise Refusal(f"{client_id} has no secret; `mintmark client create` makes a new client that has one")
     await registration.update_client(authority, old, new)
     show(client_view(new, authority.policy), as_json=as_json)
+    await _warn(authority, new)
 
 
 @command.command("rotate-secret", epilog=example("mintmark client rotate-secret billing"))
@@ -160,6 +165,12 @@ async def remove(authority: Authority, client_id: str, is_sure: bool, as_json: b
 
 
 def _show_secret(view: dict[str, Any], secret: str | None, *, as_json: bool) -> None:
-    show({**view, "client_secret": secret}, as_json=as_json)
+    # The secret comes first for people; for machines the order means nothing.
+    show({"client_secret": secret, **view}, as_json=as_json)
     if secret is not None:
         say(SECRET_NOTE)
+
+
+async def _warn(authority: Authority, client: Client) -> None:
+    for what, remedy in await scope_problems(client, authority):
+        say(f"Warning: {what}; {remedy}.")

@@ -3,12 +3,22 @@
 import click
 from click.shell_completion import get_completion_class
 
+from mintmark.cli.parameters import example
+
 
 @click.command(
     "completion",
-    epilog="\b\nExample:\n  mintmark completion bash > ~/.local/share/bash-completion/completions/mintmark\n"
-    "  mintmark completion zsh > ~/.zfunc/_mintmark\n"
-    "  mintmark completion fish > ~/.config/fish/completions/mintmark.fish",
+    epilog=example(
+        "mkdir -p ~/.local/share/bash-completion/completions",
+        "mintmark completion bash > ~/.local/share/bash-completion/completions/mintmark",
+        "",
+        "mkdir -p ~/.zfunc",
+        "mintmark completion zsh > ~/.zfunc/_mintmark",
+        "echo 'fpath=(~/.zfunc $fpath); autoload -Uz compinit; compinit' >> ~/.zshrc",
+        "",
+        "mkdir -p ~/.config/fish/completions",
+        "mintmark completion fish > ~/.config/fish/completions/mintmark.fish",
+    ),
 )
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context

@@ -6,6 +6,7 @@ from mintmark.authority import keyring as keyrings
 from mintmark.authority import keys as schedule
 from mintmark.authority.core import Authority
 from mintmark.cli.client_options import SIGNING_ALGORITHMS
+from mintmark.cli.groups import Group
 from mintmark.cli.lookup import find_key
 from mintmark.cli.opening import on_authority
 from mintmark.cli.output import emit_json, instant, say, show, show_all
@@ -17,7 +18,7 @@ from mintmark.jose.algorithms import Algorithm
 _COLUMNS = ("kid", "alg", "state", "published_at", "active_at", "retired_at", "removed_at", "compromised")
 
 
-@click.group("keys")
+@click.group("keys", cls=Group)
 def command() -> None:
     """Signing keys: look, rotate, retire, export.
 
@@ -55,7 +56,7 @@ async def rotate(authority: Authority, alg: Algorithm | None, as_json: bool) -> 
     say("Nothing breaks: the old key stays published until the last token it signed is dead.")
 
 
-@command.command("retire", epilog=example("mintmark keys retire 3q2-7wAB --emergency"))
+@command.command("retire", epilog=example("mintmark keys retire KID --emergency"))
 @click.option("--emergency", is_flag=True, help="The key is compromised: stop trusting it now.")
 @yes_option
 @json_option

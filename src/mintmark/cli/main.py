@@ -2,13 +2,13 @@
 
 import importlib
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
 import click
 
 from mintmark import __version__
+from mintmark.cli.groups import RefusingInJson
 from mintmark.cli.parameters import CONFIG, choose_config
 
 SECTIONS: Final[dict[str, dict[str, str]]] = {
@@ -19,10 +19,10 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "doctor": "Find out what is wrong, and how to mend it.",
     },
     "What is registered": {
-        "client": "Clients: the applications and services that get tokens.",
-        "user": "Users: the people who sign in.",
-        "role": "Roles: named bundles of permissions at a resource.",
         "resource": "Resources: the APIs that tokens are for.",
+        "client": "Clients: the applications and services that get tokens.",
+        "role": "Roles: named bundles of permissions at a resource.",
+        "user": "Users: the people who sign in.",
     },
     "Operate": {
         "keys": "Signing keys: look, rotate, retire, export.",
@@ -39,7 +39,7 @@ ALIASES: Final = {"key": "keys"}
 NAMES: Final = tuple(name for commands in SECTIONS.values() for name in commands)
 
 
-class LazyGroup(click.Group):
+class LazyGroup(RefusingInJson):
     """A group whose commands are imported when they are needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
@@ -54,16 +54,9 @@ class LazyGroup(click.Group):
         found: click.Command = importlib.import_module(f"mintmark.cli.{name}").command
         return found
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command, or say what might have been meant."""
-        name = args[0]
-        if self.get_command(ctx, name) is None and not name.startswith("-") and not ctx.resilient_parsing:
-            nearest = get_close_matches(name, [*NAMES, *ALIASES], n=1)
-            advice = f"did you mean {nearest[0]}?" if nearest else "`mintmark --help` lists them."
-            ctx.fail(f"there is no command {name!r}; {advice}")
-        return super().resolve_command(ctx, args)
+    def names(self, ctx: click.Context) -> Sequence[str]:  # noqa: ARG002
+        """Return all names, other spellings too."""
+        return (*NAMES, *ALIASES)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the commands without importing any."""

@@ -17,6 +17,10 @@ Results go to standard output, everything else to standard error. `--json` gives
 are only ever added to. Times in JSON are Unix seconds. Secrets are never arguments: they come from a hidden prompt or
 from standard input, and a secret that mintmark makes is printed once.
 
+With `--json` a refusal is printed twice: as text on standard error, and as `{"error": "…"}` on standard output.
+
+The examples build on each other from `resource create` on; those of `remove` take away what the others made.
+
 Exit codes: 0 done, 1 failed or refused, 2 wrong usage or settings.
 """
 _WIDTH: Final = 100

@@ -6,6 +6,7 @@ from mintmark.authority import resources
 from mintmark.authority.core import Authority
 from mintmark.authority.model import Resource
 from mintmark.authority.ports import AlreadyExistsError
+from mintmark.cli.groups import Group
 from mintmark.cli.lookup import find_resource
 from mintmark.cli.opening import on_authority
 from mintmark.cli.output import show, show_all
@@ -14,7 +15,7 @@ from mintmark.cli.refusal import confirm, taken
 from mintmark.cli.views import resource_view
 
 
-@click.group("resource")
+@click.group("resource", cls=Group)
 def command() -> None:
     """Resources: the APIs that tokens are for."""
 

@@ -6,6 +6,7 @@ from mintmark.authority import resources
 from mintmark.authority.core import Authority
 from mintmark.authority.model import Role
 from mintmark.authority.ports import AlreadyExistsError
+from mintmark.cli.groups import Group
 from mintmark.cli.lookup import find_resource, find_role
 from mintmark.cli.opening import on_authority
 from mintmark.cli.output import show, show_all
@@ -14,7 +15,7 @@ from mintmark.cli.refusal import confirm, taken
 from mintmark.cli.views import role_view
 
 
-@click.group("role")
+@click.group("role", cls=Group)
 def command() -> None:
     """Roles: named bundles of permissions at a resource."""
 

@@ -11,6 +11,7 @@ from mintmark.authority.model import AuditEvent, Grant
 from mintmark.authority.ports import GrantSelector
 from mintmark.authority.token import ClientCredentialsRequest, token
 from mintmark.cli.asking import ask_token
+from mintmark.cli.groups import Group
 from mintmark.cli.lookup import find_client
 from mintmark.cli.opening import on_authority
 from mintmark.cli.output import emit_json, say, show
@@ -25,7 +26,7 @@ _KINDS = {"at+jwt": "access_token", "JWT": "id_token"}
 _DERIVED: tuple[tuple[Purpose, str], ...] = (("refresh", "refresh_token"), ("code", "code"))
 
 
-@click.group("token")
+@click.group("token", cls=Group)
 def command() -> None:
     """Tokens: look into one, take one back, issue one.
 

@@ -6,6 +6,7 @@ from mintmark.authority import people
 from mintmark.authority.core import Authority
 from mintmark.authority.ports import AlreadyExistsError
 from mintmark.cli.asking import ask_password
+from mintmark.cli.groups import Group
 from mintmark.cli.lookup import find_role, find_user
 from mintmark.cli.opening import on_authority
 from mintmark.cli.output import say, show, show_all
@@ -14,7 +15,7 @@ from mintmark.cli.refusal import Refusal, confirm, taken
 from mintmark.cli.views import user_view
 
 
-@click.group("user")
+@click.group("user", cls=Group)
 def command() -> None:
     """Users: the people who sign in.
 

@@ -15,6 +15,21 @@ def client_view(client: Client, policy: Policy) -> dict[str, Any]:
     return {**_lists(shown), "lifetimes": asdict(client.lifetimes(policy))}
 
 
+def to_paste(client: Client, policy: Policy) -> dict[str, Any]:
+    """Return what the person who just registered ``client`` needs: what was chosen, and where the authority is."""
+    usual = client_view(Client(client_id=client.client_id, name=client.client_id), policy)
+    shown = client_view(client, policy)
+    chosen = {
+        name: part for name, part in shown.items() if part != usual[name] and name not in {"created_at", "secrets"}
+    }
+    return {
+        "client_id": client.client_id,
+        **chosen,
+        "issuer": policy.issuer,
+        "discovery": f"{policy.issuer}/.well-known/openid-configuration",
+    }
+
+
 def user_view(user: User) -> dict[str, Any]:
     """Return an account."""
     shown = asdict(user)

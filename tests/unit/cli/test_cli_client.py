@@ -40,6 +40,33 @@ def test_a_service_is_what_a_client_without_redirect_uri_is(line: Line, api: str
     assert made["created_at"] == START + 60
 
 
+def test_a_person_reads_the_secret_first_and_what_was_chosen(line: Line, api: str) -> None:
+    result = line("client", "create", "billing", "--resource", api, "--scope", "orders:read")
+    shown = dict(row.split(maxsplit=1) for row in result.stdout.splitlines())
+    assert list(shown) == [
+        "client_secret", "client_id", "grant_types", "scope", "resources", "default_resource", "issuer", "discovery",
+    ]  # fmt: skip
+    assert shown["issuer"] == "http://127.0.0.1:8080"
+    assert shown["discovery"] == "http://127.0.0.1:8080/.well-known/openid-configuration"
+    assert "Warning" not in result.stderr
+    public = line(
+        "client", "create", "app", "--kind", "spa", "--redirect-uri", "https://a.example/", "--scope", "openid"
+    )
+    assert public.stdout.startswith("client_id ")
+    assert public.stderr == ""
+
+
+def test_scopes_that_are_never_granted_are_told(line: Line, api: str) -> None:
+    result = line("client", "create", "billing", "--scope", "orders:read openid email")
+    assert "Warning: no resource that it may name has the scope orders:read, so it is never granted" in result.stderr
+    assert f"`mintmark client update billing --resource {api}`" in result.stderr
+    assert "Warning" not in line("client", "update", "billing", "--resource", api).stderr
+    result = line("client", "update", "billing", "--scope", "orders:raed", "--json")
+    assert "`mintmark resource create URI --scope 'orders:raed'`" in result.stderr
+    assert json.loads(result.stdout)["scope"] == ["orders:raed"]
+    assert "no scope" in line("client", "create", "web", "--redirect-uri", "https://a.example/cb").stderr
+
+
 @pytest.mark.parametrize(
     ("args", "method", "application_type", "has_secret"),
     [
@@ -151,7 +178,9 @@ def test_remove_is_for_good(line: Line) -> None:
 def test_refusals_say_what_next(line: Line) -> None:
     assert "did you mean first-client?" in line.refused("client", "show", "frist-client")
     assert "`mintmark client list` shows all" in line.refused("client", "show", "zzz")
-    assert "there is a client 'first-client' already" in line.refused("client", "create", "first-client")
+    why = line.refused("client", "create", "first-client")
+    assert "there is a client 'first-client' already" in why
+    assert "Choose another client_id." in why
     assert "mintmark resource create" in line.refused("client", "create", "x", "--resource", "https://nowhere.example")
     assert "client_id must be printable" in line.refused("client", "create", "a b")
     assert "is not in the range" in line.refused("client", "create", "x", "--access-token-lifetime", "1", expect=2)

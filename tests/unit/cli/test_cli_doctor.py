@@ -22,7 +22,7 @@ from mintmark.config import load
 
 
 @pytest.fixture(autouse=True)
-def nobody_listens(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001 - it cleans the environment
+def nobody_listens(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the issuer be a port where nothing answers."""
     monkeypatch.setenv("MINTMARK_ISSUER", "http://127.0.0.1:9")
     monkeypatch.setenv("MINTMARK_PORT", "9")

@@ -1,5 +1,6 @@
 """What holds for every command, and the edges of the command line as a whole."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -62,7 +63,28 @@ def test_every_command_speaks_json_and_takes_no_secret_as_an_argument(name: str,
 def test_unknown_commands_and_options_are_wrong_usage(bare: Line) -> None:
     assert "did you mean doctor?" in bare.refused("docter", expect=2)
     assert "`mintmark --help` lists them" in bare.refused("xyzzy", expect=2)
+    assert "there is no command 'shwo'; did you mean show?" in bare.refused("client", "shwo", expect=2)
+    assert "`mintmark client --help` lists them" in bare.refused("client", "xyzzy", expect=2)
+    assert "did you mean keys?" in bare.refused("kesy", expect=2)
     assert "--json" in bare.refused("client", "list", "--jsn", expect=2)
+
+
+@pytest.mark.parametrize(
+    ("args", "expect", "why"),
+    [
+        (("client", "show", "nobody", "--json"), 1, "there is no client 'nobody'"),
+        (("client", "show", "--json"), 2, "Missing argument"),
+        (("client", "shwo", "--json"), 2, "did you mean show?"),
+        (("--nonsense", "client", "list", "--json"), 2, "--nonsense"),
+        (("client", "list", "--json", "--config", "nowhere.toml"), 2, "There is a problem with the settings"),
+    ],
+)
+def test_a_refusal_is_for_machines_too(line: Line, args: tuple[str, ...], expect: int, why: str) -> None:
+    result = line(*args, expect=expect)
+    refusal = json.loads(result.stdout)
+    assert refusal.keys() == {"error"}
+    assert why in refusal["error"]
+    assert why in result.stderr
 
 
 def test_version(bare: Line) -> None:
@@ -117,6 +139,9 @@ def test_completion_prints_a_script(bare: Line, shell: str) -> None:
     script = bare("completion", shell).stdout
     assert "_MINTMARK_COMPLETE" in script
     assert "mintmark" in script
+    lines = [row.strip() for row in bare("completion", "--help").stdout.splitlines()]
+    assert sum(row.startswith("mkdir -p ") for row in lines) == 3
+    assert any("fpath=(~/.zfunc $fpath)" in row for row in lines)
 
 
 def test_completion_of_another_shell(bare: Line) -> None:
