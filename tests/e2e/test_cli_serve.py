@@ -55,7 +55,8 @@ def test_serve_says_one_line_works_and_stops(tmp_path: Path, folder: Path, issue
         assert json.loads(run("token", "inspect", "--json", *config, typed=token).stdout)["active"] is True
         doctor = run("doctor", *config)
         assert doctor.returncode == 0, doctor.stdout
-        assert f"server: {issuer} answers" in doctor.stdout
+        assert f"server: {issuer} answers, with keys of this database" in doctor.stdout
+        assert "All is well." in doctor.stdout
         again = run("serve", *config)
         assert again.returncode == 1
         assert "is taken" in again.stderr

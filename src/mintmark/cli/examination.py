@@ -75,7 +75,8 @@ def _permissions(path: Path) -> list[Finding]:
 def _content(path: Path) -> Finding:
     if not path.stat().st_size:
         what = f"{path} is empty: it has no accounts and no keys yet"
-        return Finding("database", "problem", what, RESTORE_DATABASE)
+        remedy = "restore it from a backup; to start over, move it, mintmark.toml and the key file away and run `mintmark init`"
+        return Finding("database", "problem", what, remedy)
     restore = "stop mintmark and restore the newest backup; `sqlite3 FILE .recover` may save what is left"
     try:
         connection = connect_reader(path, busy_timeout=1.0)

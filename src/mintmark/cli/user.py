@@ -46,7 +46,7 @@ async def show_user(authority: Authority, user: str, as_json: bool) -> None:
     "create",
     epilog=example(
         "mintmark user create ada@example.com --name 'Ada Lovelace' --role editor",
-        "mintmark user create ada@example.com --password-stdin < password.txt",
+        "mintmark user create grace@example.com --password-stdin < password.txt",
     ),
 )
 @click.option("--name", default="", help="Full name.")

@@ -37,6 +37,8 @@ def decided(grant: Grant, generation: int, by: Client = WEB, *, grace: int = 10,
         (4, 0, -3, REUSE),
         (3, 10, 0, REUSE),
         (1, 10, 0, REUSE),
+        # Reuse is reuse also when the current token has idled out: its access tokens may still live.
+        (3, 10, 1000, REUSE),
     ],
 )
 def test_current_predecessor_and_older(presented: int, grace: int, after: int, expected: Decision) -> None:

@@ -167,7 +167,7 @@ def test_an_empty_database(line: Line, tmp_path: Path) -> None:
     (tmp_path / "mintmark.sqlite3").write_bytes(b"")
     found = problems(line)["database"]
     assert "is empty: it has no accounts and no keys yet" in found["what"]
-    assert "restore it from a backup" in found["remedy"]
+    assert "restore it from a backup; to start over, move it," in found["remedy"]
     assert "There are no users" in line("user", "list").stderr
 
 

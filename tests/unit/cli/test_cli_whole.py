@@ -65,7 +65,7 @@ def test_unknown_commands_and_options_are_wrong_usage(bare: Line) -> None:
     assert "`mintmark --help` lists them" in bare.refused("xyzzy", expect=2)
     assert "there is no command 'shwo'; did you mean show?" in bare.refused("client", "shwo", expect=2)
     assert "`mintmark client --help` lists them" in bare.refused("client", "xyzzy", expect=2)
-    assert "did you mean keys?" in bare.refused("kesy", expect=2)
+    assert "did you mean audit?" in bare.refused("auidt", expect=2)
     assert "--json" in bare.refused("client", "list", "--jsn", expect=2)
 
 

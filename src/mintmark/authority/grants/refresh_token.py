@@ -36,11 +36,13 @@ def decide(grant: Grant, generation: int, client: Client, *, grace: int, now: in
     if generation > grant.generation:
         # The row's idle limit is as old as the row: only the absolute one can be trusted.
         return Proceed(generation + step, "fast_forwarded")
+    # 0 is strict whatever the clocks say: this node's may be behind the one that rotated.
+    is_lost_response = generation == grant.generation - 1 and grace > 0 and now < grant.advanced_at + grace
+    # Before the idle limit: access tokens may outlive it, and reuse has to end them (I3).
+    if generation < grant.generation and not is_lost_response:
+        return EndGrant("refresh_reuse")
     if now >= grant.idle_expires_at:
         return Refuse("refresh token idle for too long")
-    if generation == grant.generation:
-        return Proceed(generation + step, "rotated" if rotates else "kept")
-    # 0 is strict whatever the clocks say: this node's may be behind the one that rotated.
-    if generation == grant.generation - 1 and grace > 0 and now < grant.advanced_at + grace:
+    if is_lost_response:
         return Proceed(grant.generation, "replayed")
-    return EndGrant("refresh_reuse")
+    return Proceed(generation + step, "rotated" if rotates else "kept")
