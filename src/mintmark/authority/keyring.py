@@ -81,6 +81,9 @@ class Keyring:
     def make(self, alg: Algorithm) -> SigningKey:
         """Make a fresh signing key, wrapped; its instants are for the schedule to fill in."""
         key = jwk.generate(alg)
+        while key.kid.startswith("-"):
+            # A command line would take it for an option.
+            key = jwk.generate(alg)
         wrapped = self.master_keys.wrap(
             json.dumps(key.private_jwk()).encode(), name=_key_name(key.kid), randomness=self.randomness
         )

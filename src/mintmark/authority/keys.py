@@ -79,15 +79,23 @@ def _upkeep_of(keys: Sequence[SigningKey], alg: Algorithm, policy: Policy, now: 
         default=None,
     )
     if last is None:
-        known = [key for key in keys if key.active_at <= now and state(key, now) != "removed" and not key.compromised]
+        known = [key for key in keys if state(key, now) != "removed" and not key.compromised]
         if known:
-            # The algorithm was taken out of the settings and comes back: caches still have the key that signed last.
-            return _successor_of(max(known, key=lambda key: key.active_at), policy, now, make)
+            # The algorithm was taken out of the settings and comes back: caches still have the key that signed last, or
+            # the one that was to sign next.
+            signed = [key for key in known if key.active_at <= now]
+            back = max(signed, key=_due) if signed else min(known, key=_due)
+            due = min(back.active_at, max(now, back.published_at + policy.jwks_lifetime))
+            return _successor_of(replace(back, active_at=due), policy, now, make)
         # Rule 2: an empty set may sign at once; otherwise (all compromised) caches exist and must learn of it first.
         wait = policy.jwks_lifetime if any(key.compromised for key in keys) else 0
         first = replace(make(alg), published_at=now, active_at=now + wait)
         return _successor_of(first, policy, now, make)
     return _successor_of(last, policy, now, make) if now >= last.active_at else []
+
+
+def _due(key: SigningKey) -> tuple[int, str]:
+    return key.active_at, key.kid
 
 
 def _successor_of(key: SigningKey, policy: Policy, now: int, make: MakeKey) -> list[SigningKey]:

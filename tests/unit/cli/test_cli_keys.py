@@ -9,8 +9,10 @@ from tests.support.world import FixedClock, SeededRandomness
 from tests.unit.cli.command_line import PASSWORD, START, Line
 
 from mintmark.authority import keyring
+from mintmark.authority.keyring import Keyring
 from mintmark.authority.policy import DAY, Policy
 from mintmark.authority.wrapping import MasterKeys
+from mintmark.jose import jwk
 from mintmark.oauth.errors import OAuthError
 from mintmark.storage.memory import MemoryStore
 
@@ -159,3 +161,11 @@ async def test_a_lost_race_is_decided_again(
         with pytest.raises(OAuthError, match="temporarily_unavailable"):
             await act()
         assert ring.signing_key("ES256", clock.now()).kid == kid
+
+
+def test_no_kid_looks_like_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = iter(["-looks-like-an-option", "does-not"])
+    generate = jwk.generate
+    monkeypatch.setattr(jwk, "generate", lambda alg: generate(alg, kid=next(made)))
+    keyring = Keyring(Policy(issuer="https://id.example"), MasterKeys(bytes(32)), SeededRandomness())
+    assert keyring.make("ES256").kid == "does-not"
