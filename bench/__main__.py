@@ -1,4 +1,4 @@
-"""``make bench``: measure, print the table of design §8 with today's figures, and write ``results.json``."""
+"""``make bench``: measure, print the table of figures and goals with today's figures, and write ``results.json``."""
 
 import argparse
 import shutil

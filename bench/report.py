@@ -1,4 +1,4 @@
-"""One line of the table, and the file (design §8)."""
+"""One line of the table, and the file."""
 
 from pathlib import Path
 from typing import Final

@@ -1,4 +1,4 @@
-"""The scenarios: what is sent, what it is compared with, and which ratio is the goal (design §8)."""
+"""The scenarios: what is sent, what it is compared with, and which ratio is the goal."""
 
 import base64
 import json

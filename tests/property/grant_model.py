@@ -1,4 +1,4 @@
-"""What design.md §2 and §3 promise of a grant, as small as it can be said: one row, four acts, no store, no crypto."""
+"""What the invariants promise of a grant, as small as it can be said: one row, four acts, no store, no crypto."""
 
 from copy import deepcopy
 from dataclasses import dataclass, field

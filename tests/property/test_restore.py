@@ -37,7 +37,7 @@ async def signed_out_everywhere(node: Node, _newest: str, _oldest: str) -> None:
     await sign_out_everywhere(node.authority, "usr_ada", reason="account")
 
 
-@pytest.mark.spec("design I6", "design I11")
+@pytest.mark.spec("invariant I6", "invariant I11")
 @pytest.mark.parametrize(
     "end",
     [

@@ -378,7 +378,7 @@ async def test_a_client_id_of_any_kind_is_survived(wire: Wire) -> None:
     assert len(answers) == 1
 
 
-@pytest.mark.spec("design I3")
+@pytest.mark.spec("invariant I3")
 async def test_refused_redemptions_and_refreshes_write_nothing(wire: Wire) -> None:
     """Every malformed use of a genuine code and refresh token leaves the row as it was."""
     mint = wire.mint

@@ -85,7 +85,7 @@ async def test_a_code_dies_with_its_lifetime(lifetime: int) -> None:
     assert_error(await mint.redeem(later), "invalid_grant")
 
 
-@pytest.mark.spec("A11", "design I5")
+@pytest.mark.spec("A11", "invariant I5")
 async def test_a_code_does_not_outlive_its_grant() -> None:
     """Where the grant is shorter than the code, the code dies with the grant: no token is born dead."""
     brief = Client(
@@ -192,7 +192,7 @@ async def test_a_client_that_may_do_without_pkce_is_held_to_it_once_it_used_it()
     assert_tokens(await mint.redeem(code, "lax"))
 
 
-@pytest.mark.spec("T10", "design I3")
+@pytest.mark.spec("T10", "invariant I3")
 async def test_a_code_is_no_refresh_token_and_the_other_way_round(mint: Installation) -> None:
     """The purpose is part of what is derived, and neither attempt harms the grant."""
     code = await mint.grant()

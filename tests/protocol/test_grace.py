@@ -1,4 +1,4 @@
-"""The grace: a client that lost the answer asks again (design, invariant I2), and stable refresh tokens (ADR 0006)."""
+"""The grace: a client that lost the answer asks again (invariant I2), and stable refresh tokens (ADR 0006)."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from mintmark.authority.policy import LIFETIMES, Policy
 DAY = 86400
 
 
-@pytest.mark.spec("design I2")
+@pytest.mark.spec("invariant I2")
 @pytest.mark.parametrize("client_id", ["web", "spa"])
 async def test_a_lost_answer_is_given_again(stored_mint: Installation, client_id: str) -> None:
     """The same refresh token byte for byte, a fresh access token; both access tokens are good."""
@@ -31,7 +31,7 @@ async def test_a_lost_answer_is_given_again(stored_mint: Installation, client_id
     assert_tokens(await mint.refresh(again["refresh_token"], client_id))
 
 
-@pytest.mark.spec("design I2", "design I3")
+@pytest.mark.spec("invariant I2", "invariant I3")
 @pytest.mark.parametrize(("grace", "after"), [(10, 10), (10, 11), (1, 1), (3600, 3600), (0, 0)])
 async def test_the_window_ends(mint: Installation, grace: int, after: int) -> None:
     """At its end, to the second, the predecessor is reuse; one second before, it is not."""
@@ -48,7 +48,7 @@ async def test_the_window_ends(mint: Installation, grace: int, after: int) -> No
     assert_error(await mint.refresh(newer), "invalid_grant")
 
 
-@pytest.mark.spec("design I2")
+@pytest.mark.spec("invariant I2")
 async def test_asking_again_does_not_prolong_the_window(mint: Installation) -> None:
     """It is counted from the rotation, not from the last replay."""
     first = (await mint.obtain())["refresh_token"]
@@ -61,7 +61,7 @@ async def test_asking_again_does_not_prolong_the_window(mint: Installation) -> N
     assert (await grant_of(mint, first)).end_reason == "refresh_reuse"
 
 
-@pytest.mark.spec("design I2", "design I3")
+@pytest.mark.spec("invariant I2", "invariant I3")
 async def test_using_the_successor_ends_the_window(mint: Installation) -> None:
     """Within the same second: who still presents the predecessor is somebody else."""
     first = (await mint.obtain())["refresh_token"]
@@ -73,7 +73,7 @@ async def test_using_the_successor_ends_the_window(mint: Installation) -> None:
     assert_error(await mint.refresh(third), "invalid_grant")
 
 
-@pytest.mark.spec("design I2")
+@pytest.mark.spec("invariant I2")
 async def test_a_client_has_its_own_grace(mint: Installation) -> None:
     """Its override counts, longer or shorter than that of its classification."""
     await change_client(mint, "web", refresh_grace=DAY)
@@ -85,7 +85,7 @@ async def test_a_client_has_its_own_grace(mint: Installation) -> None:
     assert_error(await mint.refresh(first), "invalid_grant")
 
 
-@pytest.mark.spec("design I2")
+@pytest.mark.spec("invariant I2")
 @pytest.mark.parametrize(
     ("classification", "grace"), [("public", 10), ("internal", 10), ("confidential", 10), ("restricted", 0)]
 )
@@ -108,7 +108,7 @@ async def test_each_classification_has_its_grace(classification: str, grace: int
     assert_error(await mint.refresh(first, "app"), "invalid_grant")
 
 
-@pytest.mark.spec("design I2")
+@pytest.mark.spec("invariant I2")
 async def test_a_public_client_has_sixty_seconds_at_most() -> None:
     """Whatever its classification says; its own number cannot even be registered. A confidential one may have it."""
     hour = {name: replace(lifetimes, refresh_grace=3600) for name, lifetimes in LIFETIMES.items()}
@@ -126,7 +126,7 @@ async def test_a_public_client_has_sixty_seconds_at_most() -> None:
     assert_tokens(await mint.refresh(tokens["web"], "web"))
 
 
-@pytest.mark.spec("design I2")
+@pytest.mark.spec("invariant I2")
 async def test_the_grace_is_for_the_same_client_only(mint: Installation) -> None:
     """Another one gets nothing and harms nothing."""
     first = (await mint.obtain("web"))["refresh_token"]
@@ -135,7 +135,7 @@ async def test_the_grace_is_for_the_same_client_only(mint: Installation) -> None
     assert_tokens(await mint.refresh(first, "web"))
 
 
-@pytest.mark.spec("design I2")
+@pytest.mark.spec("invariant I2")
 async def test_a_replay_is_counted_and_audited(stored_mint: Installation) -> None:
     """On the grant and in the log; a rotation is neither."""
     mint = stored_mint
@@ -151,7 +151,7 @@ async def test_a_replay_is_counted_and_audited(stored_mint: Installation) -> Non
     assert (replayed[0].client_id, replayed[0].at) == ("web", mint.clock.now())
 
 
-@pytest.mark.spec("design I2", "design I5")
+@pytest.mark.spec("invariant I2", "invariant I5")
 async def test_a_replay_obeys_all_other_limits(mint: Installation) -> None:
     """Scope, the absolute end, a disabled person: as any refresh."""
     await change_client(mint, "web", refresh_grace=DAY, refresh_token_lifetime=3600, refresh_idle_lifetime=3600)
@@ -164,7 +164,7 @@ async def test_a_replay_obeys_all_other_limits(mint: Installation) -> None:
     assert_error(await mint.refresh(first), "invalid_grant")
 
 
-@pytest.mark.spec("design I2")
+@pytest.mark.spec("invariant I2")
 async def test_a_code_has_no_grace(mint: Installation) -> None:
     """RFC 6749 §4.1.2 leaves no room: a second redemption in the same second ends the grant."""
     await change_client(mint, "web", refresh_grace=DAY)
@@ -174,7 +174,7 @@ async def test_a_code_has_no_grace(mint: Installation) -> None:
     assert_error(await mint.refresh(token), "invalid_grant")
 
 
-@pytest.mark.spec("F03", "design I1")
+@pytest.mark.spec("F03", "invariant I1")
 async def test_a_stable_refresh_token_stays_the_same(stored_mint: Installation) -> None:
     """For a client registered so, day after day; its idle limit moves and its absolute limit does not."""
     mint = stored_mint

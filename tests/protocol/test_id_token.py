@@ -81,7 +81,7 @@ async def test_it_holds_only_the_personal_claims_asked_for_by_name(mint: Install
     assert set(named) - set(plain) == {"email", "name"}
 
 
-@pytest.mark.spec("design I5")
+@pytest.mark.spec("invariant I5")
 async def test_it_does_not_outlive_the_grant(mint: Installation) -> None:
     """No token does; the access token beside it is the positive twin."""
     await change_client(mint, "web", refresh_token_lifetime=100, refresh_idle_lifetime=100)

@@ -206,7 +206,7 @@ async def test_claims_of_the_wrong_shape_are_inactive(mint: Installation, change
     assert await introspect(mint, forge(mint, token, **changes)) == {"active": False}
 
 
-@pytest.mark.spec("N04", "design I6")
+@pytest.mark.spec("N04", "invariant I6")
 async def test_revocation_is_checked_at_each_call(mint: Installation) -> None:
     """By the token, by its grant, by its person."""
     tokens = await mint.obtain()

@@ -71,7 +71,7 @@ async def test_the_jwks_is_public_and_says_what_each_key_is_for(mint: Installati
     assert claims["iss"] == ISSUER
 
 
-@pytest.mark.spec("K02", "design I7")
+@pytest.mark.spec("K02", "invariant I7")
 async def test_nothing_signed_ever_fails_at_a_verifier_while_keys_rotate() -> None:
     """A verifier that caches exactly as long as allowed, over several rotations: it knows every key before it is used."""
     policy = Policy(issuer=ISSUER, key_rotation_interval=3600, jwks_lifetime=300)
@@ -96,7 +96,7 @@ async def test_nothing_signed_ever_fails_at_a_verifier_while_keys_rotate() -> No
     assert len(used) in {3, 4}
 
 
-@pytest.mark.spec("K02", "design I7")
+@pytest.mark.spec("K02", "invariant I7")
 async def test_a_key_stays_until_its_last_token_is_dead_and_then_goes() -> None:
     """Published before it signs, retired afterwards, removed in the end."""
     policy = Policy(issuer=ISSUER, key_rotation_interval=3600, jwks_lifetime=300)
@@ -122,7 +122,7 @@ async def test_a_key_stays_until_its_last_token_is_dead_and_then_goes() -> None:
     assert await mint.is_active(await issue(mint))
 
 
-@pytest.mark.spec("K02", "design I7")
+@pytest.mark.spec("K02", "invariant I7")
 async def test_bringing_a_rotation_forward_breaks_no_cache(mint: Installation) -> None:
     """By hand, right after the keys were made: the successor signs only once every cache may have seen it."""
     published, max_age = await jwks_of(mint)
@@ -147,7 +147,7 @@ async def test_a_late_tick_costs_nothing(mint: Installation) -> None:
     assert await mint.is_active(token)
 
 
-@pytest.mark.spec("K03", "design I9")
+@pytest.mark.spec("K03", "invariant I9")
 async def test_every_node_knows_every_key_at_issue_time(tmp_path: Path) -> None:
     """Four nodes on one database, rotation by any of them, a restart: each token verifies at each node at once."""
     clock, path = FixedClock(), tmp_path / "mintmark.db"
@@ -177,7 +177,7 @@ async def test_every_node_knows_every_key_at_issue_time(tmp_path: Path) -> None:
     await again.close()
 
 
-@pytest.mark.spec("K03", "design I9")
+@pytest.mark.spec("K03", "invariant I9")
 async def test_two_nodes_that_start_at_once_agree_on_the_keys(store: Store) -> None:
     """Both find nothing and make keys: one set remains, and each knows what the other signs."""
     clock, master_keys = FixedClock(), MasterKeys(bytes(32))

@@ -213,7 +213,7 @@ async def test_health(mint: Installation, path: str) -> None:
         assert (await http.head(path)).status_code == 200
 
 
-@pytest.mark.spec("design I4")
+@pytest.mark.spec("invariant I4")
 async def test_readiness_names_what_is_missing(stored_mint: Installation) -> None:
     """No database: 503 at readyz, while livez says that the process is up."""
     await stored_mint.authority.store.close()

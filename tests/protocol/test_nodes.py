@@ -1,4 +1,4 @@
-"""Many nodes, coarse clocks, and a database that went back in time (design, invariants I6, I9, I11)."""
+"""Many nodes, coarse clocks, and a database that went back in time (invariants I6, I9, I11)."""
 
 import base64
 from dataclasses import replace
@@ -26,7 +26,7 @@ async def behind(mint: Installation, seconds: int) -> Installation:
     return node
 
 
-@pytest.mark.spec("design I9")
+@pytest.mark.spec("invariant I9")
 async def test_it_does_not_matter_which_node_answers(stored_mint: Installation) -> None:
     """The code of one is redeemed at another, refreshed at a third, replayed at a fourth, verified anywhere."""
     one = stored_mint
@@ -45,7 +45,7 @@ async def test_it_does_not_matter_which_node_answers(stored_mint: Installation) 
         assert_error(await node.refresh(again["refresh_token"]), "invalid_grant")
 
 
-@pytest.mark.spec("design I9", "design I1")
+@pytest.mark.spec("invariant I9", "invariant I1")
 async def test_a_code_is_redeemed_once_whichever_nodes_are_asked(stored_mint: Installation) -> None:
     """The second node knows at once, and so does every other as soon as it has heard of the revocation."""
     one, two = stored_mint, await stored_mint.node()
@@ -58,7 +58,7 @@ async def test_a_code_is_redeemed_once_whichever_nodes_are_asked(stored_mint: In
     assert not await one.is_active(tokens["access_token"])
 
 
-@pytest.mark.spec("design I6")
+@pytest.mark.spec("invariant I6")
 @pytest.mark.parametrize("kind", ["refresh_token", "access_token"])
 async def test_a_revocation_reaches_every_node(stored_mint: Installation, kind: str) -> None:
     """No node issues from the grant once it was answered; every node rejects its tokens after its next turn."""
@@ -76,7 +76,7 @@ async def test_a_revocation_reaches_every_node(stored_mint: Installation, kind: 
         assert (await http.get(PREFIX + "/userinfo", headers=bearer)).status_code == 401
 
 
-@pytest.mark.spec("design I9")
+@pytest.mark.spec("invariant I9")
 @pytest.mark.parametrize("drift", [0, -3600])
 async def test_order_comes_from_generations_and_never_from_the_clock(mint: Installation, drift: int) -> None:
     """Forty rotations in one second, or while the clock runs backwards: each token is told from the next."""
@@ -92,7 +92,7 @@ async def test_order_comes_from_generations_and_never_from_the_clock(mint: Insta
     assert_error(await mint.refresh(chain[-1]), "invalid_grant")
 
 
-@pytest.mark.spec("design I9")
+@pytest.mark.spec("invariant I9")
 async def test_a_node_whose_clock_is_behind_does_not_undo_a_rotation(stored_mint: Installation) -> None:
     """Clocks differ by seconds: the same answers."""
     one = stored_mint
@@ -106,7 +106,7 @@ async def test_a_node_whose_clock_is_behind_does_not_undo_a_rotation(stored_mint
     assert_error(await two.refresh(first), "invalid_grant")
 
 
-@pytest.mark.spec("design I9", "N04", "O04")
+@pytest.mark.spec("invariant I9", "N04", "O04")
 async def test_a_node_whose_clock_is_behind_accepts_what_another_just_issued(stored_mint: Installation) -> None:
     """Clocks differ by a second: the token is good at introspection and at userinfo, whichever node is asked."""
     one = stored_mint
@@ -120,7 +120,7 @@ async def test_a_node_whose_clock_is_behind_accepts_what_another_just_issued(sto
         assert answer.status_code == 200
 
 
-@pytest.mark.spec("design I11")
+@pytest.mark.spec("invariant I11")
 @pytest.mark.parametrize("lost", [0, 1, 2, 7])
 @pytest.mark.parametrize("client_id", ["web", "spa"])
 async def test_a_restored_database_logs_nobody_out(mint: Installation, client_id: str, lost: int) -> None:
@@ -140,7 +140,7 @@ async def test_a_restored_database_logs_nobody_out(mint: Installation, client_id
     assert_tokens(await mint.refresh(newer, client_id))
 
 
-@pytest.mark.spec("design I11", "design I3")
+@pytest.mark.spec("invariant I11", "invariant I3")
 async def test_reuse_is_still_found_after_a_restore(mint: Installation) -> None:
     """Once the row has caught up, everything older is reuse as ever."""
     chain = [(await mint.obtain())["refresh_token"]]
@@ -154,7 +154,7 @@ async def test_reuse_is_still_found_after_a_restore(mint: Installation) -> None:
     assert_error(await mint.refresh(newest), "invalid_grant")
 
 
-@pytest.mark.spec("design I11")
+@pytest.mark.spec("invariant I11")
 async def test_a_grant_restored_to_before_its_code_was_redeemed_goes_on(mint: Installation) -> None:
     """The row is at generation 0 again, its code long expired; the refresh token works, the code does not."""
     code = await mint.grant()
@@ -167,7 +167,7 @@ async def test_a_grant_restored_to_before_its_code_was_redeemed_goes_on(mint: In
     assert_error(await mint.redeem(code), "invalid_grant")
 
 
-@pytest.mark.spec("design I11")
+@pytest.mark.spec("invariant I11")
 async def test_a_stable_refresh_token_survives_a_restore(mint: Installation) -> None:
     """It stays what it is."""
     await change_client(mint, "web", refresh_rotation="stable")
@@ -179,7 +179,7 @@ async def test_a_stable_refresh_token_survives_a_restore(mint: Installation) -> 
         assert assert_tokens(await mint.refresh(token))["refresh_token"] == token
 
 
-@pytest.mark.spec("design I11", "design I5")
+@pytest.mark.spec("invariant I11", "invariant I5")
 async def test_a_restore_prolongs_nothing(mint: Installation) -> None:
     """The absolute limit of the row holds for a token ahead of it: good in its last second, dead after it."""
     tokens = [(await mint.obtain())["refresh_token"] for _ in range(2)]
@@ -195,7 +195,7 @@ async def test_a_restore_prolongs_nothing(mint: Installation) -> None:
         assert_error(await mint.refresh(token), "invalid_grant")
 
 
-@pytest.mark.spec("design I11")
+@pytest.mark.spec("invariant I11")
 async def test_a_forged_generation_ahead_is_garbage(mint: Installation) -> None:
     """Only what we derived counts: a number made up by somebody moves nothing."""
     token = (await mint.obtain())["refresh_token"]
@@ -209,7 +209,7 @@ async def test_a_forged_generation_ahead_is_garbage(mint: Installation) -> None:
     assert_tokens(await mint.refresh(token))
 
 
-@pytest.mark.spec("design I11")
+@pytest.mark.spec("invariant I11")
 async def test_a_running_node_still_knows_what_the_restored_database_forgot(mint: Installation) -> None:
     """A revocation is forgotten only if everybody lost it."""
     tokens = await mint.obtain()
@@ -220,7 +220,7 @@ async def test_a_running_node_still_knows_what_the_restored_database_forgot(mint
     assert not await mint.is_active(tokens["access_token"])
 
 
-@pytest.mark.spec("design I11", "design I6")
+@pytest.mark.spec("invariant I11", "invariant I6")
 @pytest.mark.parametrize("kind", ["refresh_token", "access_token"])
 async def test_revocations_work_after_a_restore(kind: str) -> None:
     """Nodes go on running while the database is restored; what is revoked afterwards is revoked."""

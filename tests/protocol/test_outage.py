@@ -1,4 +1,4 @@
-"""The store is away: 503 and Retry-After, never invalid_grant, and nothing half-written (design, invariant I4)."""
+"""The store is away: 503 and Retry-After, never invalid_grant, and nothing half-written (invariant I4)."""
 
 import json
 import sqlite3
@@ -98,7 +98,7 @@ def assert_unavailable(response: httpx.Response) -> None:
     assert int(response.headers["retry-after"]) >= 1
 
 
-@pytest.mark.spec("design I4", "design I3")
+@pytest.mark.spec("invariant I4", "invariant I3")
 @pytest.mark.parametrize("does_the_work", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("name", CASES)
 async def test_an_outage_at_any_verb_is_503_and_nothing_is_half_written(name: str, *, does_the_work: bool) -> None:
@@ -129,7 +129,7 @@ async def test_an_outage_at_any_verb_is_503_and_nothing_is_half_written(name: st
         assert again.status_code == (400 if is_spent else case.status), (verb, again.text)
 
 
-@pytest.mark.spec("design I4", "design I2")
+@pytest.mark.spec("invariant I4", "invariant I2")
 async def test_a_commit_whose_outcome_nobody_knows_is_healed_by_the_grace() -> None:
     """The rotation was made, the answer was 503: the client asks again and gets the successor of that very rotation."""
     memory = MemoryStore()
@@ -151,7 +151,7 @@ async def test_a_commit_whose_outcome_nobody_knows_is_healed_by_the_grace() -> N
     assert_tokens(await mint.refresh(tokens["refresh_token"]))
 
 
-@pytest.mark.spec("design I4", "design I3")
+@pytest.mark.spec("invariant I4", "invariant I3")
 async def test_a_reuse_found_during_an_outage_ends_the_grant_later() -> None:
     """Ending failed: 503, not invalid_grant; the next presentation ends it, with its access tokens."""
     failing = FailingStore(MemoryStore())
@@ -171,7 +171,7 @@ async def test_a_reuse_found_during_an_outage_ends_the_grant_later() -> None:
     assert_error(await mint.refresh(second["refresh_token"]), "invalid_grant")
 
 
-@pytest.mark.spec("design I4")
+@pytest.mark.spec("invariant I4")
 async def test_losing_every_race_is_503(mint: Installation) -> None:
     """The row moves on each time: could not decide is not a refusal."""
 
@@ -190,7 +190,7 @@ async def test_losing_every_race_is_503(mint: Installation) -> None:
     assert_tokens(await mint.refresh(token))
 
 
-@pytest.mark.spec("design I4")
+@pytest.mark.spec("invariant I4")
 async def test_a_closed_store_is_503_everywhere(stored_mint: Installation) -> None:
     """A real one, shut: every request that needs it."""
     mint = stored_mint
@@ -205,7 +205,7 @@ async def test_a_closed_store_is_503_everywhere(stored_mint: Installation) -> No
         assert_unavailable(answer)
 
 
-@pytest.mark.spec("design I4")
+@pytest.mark.spec("invariant I4")
 async def test_a_database_locked_by_another_process_is_503(tmp_path: Path) -> None:
     """Writing has to wait for too long; reading goes on, and afterwards everything does."""
     path = tmp_path / "mintmark.db"
@@ -223,7 +223,7 @@ async def test_a_database_locked_by_another_process_is_503(tmp_path: Path) -> No
     await store.close()
 
 
-@pytest.mark.spec("design I4", "design I8")
+@pytest.mark.spec("invariant I4", "invariant I8")
 @pytest.mark.parametrize("error", [RuntimeError, ValueError, KeyError, TimeoutError, AssertionError])
 async def test_a_fault_of_ours_is_server_error_and_says_nothing(error: type[Exception]) -> None:
     """500 in the dialect; neither the answer nor the log has the exception's text."""

@@ -63,7 +63,7 @@ async def test_a_public_client_cannot_have_stable_refresh_tokens(mint: Installat
     assert assert_tokens(await mint.refresh(first, "spa"))["refresh_token"] != first
 
 
-@pytest.mark.spec("R03", "design I3", "RFC 9700 §4.14.2")
+@pytest.mark.spec("R03", "invariant I3", "RFC 9700 §4.14.2")
 @pytest.mark.parametrize("client_id", ["web", "spa"])
 @pytest.mark.parametrize("rotations", [1, 2, 5])
 @pytest.mark.parametrize("presented", [0, -1])
@@ -87,7 +87,7 @@ async def test_reuse_ends_the_grant_and_kills_its_access_tokens(
     assert_tokens(await mint.refresh((await mint.obtain(client_id))["refresh_token"], client_id))
 
 
-@pytest.mark.spec("design I3")
+@pytest.mark.spec("invariant I3")
 async def test_reuse_is_recognised_however_old_the_token(mint: Installation) -> None:
     """No table of used tokens that would be cleaned up: 40 rotations and days later the first is still known."""
     first = newest = (await mint.obtain())["refresh_token"]
@@ -100,7 +100,7 @@ async def test_reuse_is_recognised_however_old_the_token(mint: Installation) -> 
     assert (await grant_of(mint, first)).end_reason == "refresh_reuse"
 
 
-@pytest.mark.spec("R04", "design I1", "RFC 9700 §4.14.2")
+@pytest.mark.spec("R04", "invariant I1", "RFC 9700 §4.14.2")
 @pytest.mark.parametrize("client_id", ["web", "spa"])
 async def test_parallel_refreshes_without_grace_leave_no_chain(stored_mint: Installation, client_id: str) -> None:
     """50 at once, grace 0: one is answered, the others are reuse, and the grant is dead afterwards."""
@@ -117,7 +117,7 @@ async def test_parallel_refreshes_without_grace_leave_no_chain(stored_mint: Inst
     assert (grant.generation, grant.end_reason) == (2, "refresh_reuse")
 
 
-@pytest.mark.spec("R04", "design I1", "design I2", "RFC 9700 §4.14.2")
+@pytest.mark.spec("R04", "invariant I1", "invariant I2", "RFC 9700 §4.14.2")
 @pytest.mark.parametrize("client_id", ["web", "spa"])
 async def test_parallel_refreshes_within_the_grace_are_one_chain(stored_mint: Installation, client_id: str) -> None:
     """50 at once, grace 10: all are answered with one and the same refresh token, and it is the only live one."""
@@ -137,7 +137,7 @@ async def test_parallel_refreshes_within_the_grace_are_one_chain(stored_mint: In
     assert_error(await mint.refresh(third, client_id), "invalid_grant")
 
 
-@pytest.mark.spec("R04", "design I1")
+@pytest.mark.spec("R04", "invariant I1")
 async def test_a_token_and_its_successor_at_once_are_never_two_chains(stored_mint: Installation) -> None:
     """25 each, within the grace: every success of a generation is the same token, and at most one is alive."""
     mint = stored_mint
@@ -152,7 +152,7 @@ async def test_a_token_and_its_successor_at_once_are_never_two_chains(stored_min
     assert (await grant_of(mint, old)).generation == 3
 
 
-@pytest.mark.spec("R04", "design I6")
+@pytest.mark.spec("R04", "invariant I6")
 async def test_a_revocation_in_the_middle_of_refreshes_wins(stored_mint: Installation) -> None:
     """Whatever was answered before or after it: in the end nothing of the grant is active, now and later."""
     mint = stored_mint
@@ -201,7 +201,7 @@ async def test_a_rotated_refresh_token_has_the_resources_of_the_grant(mint: Inst
     assert set(claims_of(whole["access_token"])["aud"]) == {API, REPORTS}
 
 
-@pytest.mark.spec("design I5")
+@pytest.mark.spec("invariant I5")
 async def test_a_right_taken_away_is_gone_with_the_next_refresh(mint: Installation) -> None:
     """From the person (a role) or from the client (a scope); given back, it is there again: the grant never held more."""
     await give_roles(mint, "order-admin")
@@ -219,7 +219,7 @@ async def test_a_right_taken_away_is_gone_with_the_next_refresh(mint: Installati
     assert set(tokens["scope"].split()) == {"openid", "orders:read"}
 
 
-@pytest.mark.spec("design I5")
+@pytest.mark.spec("invariant I5")
 async def test_a_right_given_after_the_grant_does_not_widen_it(mint: Installation) -> None:
     """A role gained later adds no scope to what the person allowed."""
     tokens = await mint.obtain(scope="openid orders:read orders:admin")
@@ -244,7 +244,7 @@ async def test_a_refresh_token_unused_for_too_long_is_dead(mint: Installation, c
     assert_tokens(await mint.refresh(kept, client_id))
 
 
-@pytest.mark.spec("R06", "design I5", "ASVS 10.4.8")
+@pytest.mark.spec("R06", "invariant I5", "ASVS 10.4.8")
 @pytest.mark.parametrize("client_id", ["web", "spa"])
 async def test_no_refreshing_outlives_the_absolute_limit(mint: Installation, client_id: str) -> None:
     """Refreshed daily, it dies all the same; and no access token outlives the grant."""
@@ -371,7 +371,7 @@ async def test_withdrawing_consent_leaves_other_clients_alone(mint: Installation
     assert_tokens(await mint.refresh(spa["refresh_token"], "spa"))
 
 
-@pytest.mark.spec("R09", "design I5", "RFC 9068 §2.2.1", "OIDC Core §12.2")
+@pytest.mark.spec("R09", "invariant I5", "RFC 9068 §2.2.1", "OIDC Core §12.2")
 @pytest.mark.parametrize("steps", ["rotated", "replayed", "narrowed"])
 async def test_who_signed_in_and_how_never_changes(mint: Installation, steps: str) -> None:
     """auth_time, acr, amr, sub, aud of both tokens are those of the sign-in, after a new sign-in and hours, too."""
@@ -393,7 +393,7 @@ async def test_who_signed_in_and_how_never_changes(mint: Installation, steps: st
     assert claims_of(later["id_token"])["iss"] == ISSUER
 
 
-@pytest.mark.spec("design I10")
+@pytest.mark.spec("invariant I10")
 @pytest.mark.parametrize("hours", [1, 12])
 async def test_cleaning_up_forgets_no_grant_that_can_still_refresh(stored_mint: Installation, hours: int) -> None:
     """Cleanup at every step; ended grants go, with their last access token dead, and their tokens are refused still."""

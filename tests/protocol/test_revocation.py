@@ -140,7 +140,7 @@ async def test_an_id_token_is_no_access_token(mint: Installation) -> None:
     assert len(mint.authority.denylist) == 0
 
 
-@pytest.mark.spec("design I6", "R07")
+@pytest.mark.spec("invariant I6", "R07")
 @pytest.mark.parametrize("at_the_end", [False, True])
 async def test_what_was_revoked_stays_revoked_until_it_expires(stored_mint: Installation, *, at_the_end: bool) -> None:
     """Cleaning up and starting anew included; and nothing of it is kept afterwards."""
@@ -163,7 +163,7 @@ async def test_what_was_revoked_stays_revoked_until_it_expires(stored_mint: Inst
         assert not await mint.is_active(each["access_token"])
 
 
-@pytest.mark.spec("design I6", "R07")
+@pytest.mark.spec("invariant I6", "R07")
 async def test_disabling_a_client_takes_all_its_tokens_back(stored_mint: Installation) -> None:
     """Those without a grant, too; enabled again it gets new ones, and the old stay dead."""
     mint = stored_mint
@@ -179,7 +179,7 @@ async def test_disabling_a_client_takes_all_its_tokens_back(stored_mint: Install
     assert not await mint.is_active(old, "web")
 
 
-@pytest.mark.spec("design I6", "R07")
+@pytest.mark.spec("invariant I6", "R07")
 async def test_disabling_a_client_reaches_tokens_of_an_earlier_longer_lifetime(mint: Installation) -> None:
     """Its lifetime was shortened in between: what lives longer than today's lifetime must be taken back for as long."""
     await change_client(mint, "web", serves=("https://api.example",))
@@ -194,7 +194,7 @@ async def test_disabling_a_client_reaches_tokens_of_an_earlier_longer_lifetime(m
     assert not await mint.is_active(token, "web")
 
 
-@pytest.mark.spec("design I6")
+@pytest.mark.spec("invariant I6")
 async def test_a_clock_set_back_revives_nothing(mint: Installation) -> None:
     token = (await mint.obtain())["access_token"]
     await revoke(mint, token)

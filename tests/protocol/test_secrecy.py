@@ -1,4 +1,4 @@
-"""No secret in clear: not in the database, not in a log, not in an error (design, invariant I8)."""
+"""No secret in clear: not in the database, not in a log, not in an error (invariant I8)."""
 
 import base64
 import hashlib
@@ -122,7 +122,7 @@ def assert_absent(secrets: dict[str, str], haystack: bytes, *, digests: bool) ->
             assert shape not in haystack, f"{name}, shape {number}"
 
 
-@pytest.mark.spec("design I8")
+@pytest.mark.spec("invariant I8")
 async def test_the_database_opens_nothing(tmp_path: Path) -> None:
     """Every byte of the file and its log, after a whole flow: no password, code, token, secret, key or cookie."""
     store = SQLiteStore.open(tmp_path / "mintmark.db", now=1_700_000_000)
@@ -147,7 +147,7 @@ async def test_the_database_opens_nothing(tmp_path: Path) -> None:
     await store.close()
 
 
-@pytest.mark.spec("design I8")
+@pytest.mark.spec("invariant I8")
 async def test_no_log_line_and_no_audit_event_holds_a_secret(
     store: Store, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -167,7 +167,7 @@ async def test_no_log_line_and_no_audit_event_holds_a_secret(
     assert "ada@example.com" not in json.dumps(logs, default=repr)
 
 
-@pytest.mark.spec("design I8")
+@pytest.mark.spec("invariant I8")
 async def test_no_answer_quotes_what_was_sent() -> None:
     """Whatever is wrong with a secret, the error does not repeat it."""
     mint = await install()
@@ -187,7 +187,7 @@ async def test_no_answer_quotes_what_was_sent() -> None:
         assert secret not in answer.text + str(answer.headers)
 
 
-@pytest.mark.spec("design I8")
+@pytest.mark.spec("invariant I8")
 async def test_no_traceback_and_no_repr_holds_a_secret() -> None:
     """An exception thrown in the middle, with all values in sight, and what debuggers print."""
     failing = FailingStore(MemoryStore())
@@ -212,7 +212,7 @@ async def test_no_traceback_and_no_repr_holds_a_secret() -> None:
         assert repr(server_secret)[2:-1] not in text
 
 
-@pytest.mark.spec("design I8")
+@pytest.mark.spec("invariant I8")
 @pytest.mark.parametrize("place", ["path", "grant_type"])
 async def test_a_secret_in_the_wrong_place_is_not_logged_either(mint: Installation, place: str) -> None:
     """Clients mix things up: what looks like a token of ours never reaches the log."""

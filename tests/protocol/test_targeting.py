@@ -121,7 +121,7 @@ async def test_the_authority_joins_the_audience_of_a_sign_in(mint: Installation)
     assert (only["aud"], only["scope"]) == (ISSUER, "openid")
 
 
-@pytest.mark.spec("X03", "design I5")
+@pytest.mark.spec("X03", "invariant I5")
 async def test_a_resource_taken_from_a_client_is_gone_with_the_next_refresh(mint: Installation) -> None:
     """Others of the grant stay; if none is left, invalid_target, and the grant is not harmed."""
     tokens = await mint.obtain(scope="orders:read reports:read", resource=[API, REPORTS])

@@ -174,7 +174,7 @@ async def test_the_granted_scope_is_returned_where_it_differs(mint: Installation
     assert from_code["scope"].split() == ["openid", "orders:read"]
 
 
-@pytest.mark.spec("T08", "RFC 6749 §6", "design I5")
+@pytest.mark.spec("T08", "RFC 6749 §6", "invariant I5")
 @pytest.mark.parametrize(
     "more", ["orders:read orders:write", "orders:write", "orders:admin", "unknown", "openid email"]
 )
@@ -259,7 +259,7 @@ async def test_codes_and_refresh_tokens_cannot_be_guessed(mint: Installation) ->
         assert all(len({mac[position] for mac in macs}) > 10 for position in range(42))
 
 
-@pytest.mark.spec("T10", "design I3")
+@pytest.mark.spec("T10", "invariant I3")
 async def test_one_changed_character_makes_a_token_garbage_and_garbage_revokes_nobody(mint: Installation) -> None:
     """Whatever is changed, at whatever place: refused, and the grant is none the worse."""
     tokens = await mint.obtain()

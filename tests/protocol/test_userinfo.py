@@ -153,7 +153,7 @@ async def test_openid_is_needed(mint: Installation) -> None:
     assert 'scope="openid"' in answer.headers["www-authenticate"]
 
 
-@pytest.mark.spec("O04", "design I6")
+@pytest.mark.spec("O04", "invariant I6")
 @pytest.mark.parametrize(
     "event", ["refresh token revoked", "disabled", "removed", "password", "reuse", "client disabled"]
 )

@@ -291,7 +291,7 @@ def deny(authority: Authority, request: AuthorizationRequest) -> Answer:
 
 
 async def grant_code(authority: Authority, request: AuthorizationRequest, session: Session, target: Target) -> Answer:
-    """Create the grant and return its code, generation 0 (design §2.1).
+    """Create the grant and return its code, generation 0 (ADR 0001).
 
     Raises:
         AuthorizationError: ``access_denied`` if the session ended in the meantime.

@@ -1,4 +1,4 @@
-"""The live revocations of this node, in memory, fed from the store exactly like a verifier (design §6)."""
+"""The live revocations of this node, in memory, fed from the store exactly like a verifier (ADR 0003)."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace

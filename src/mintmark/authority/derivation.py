@@ -1,4 +1,4 @@
-"""Codes and refresh tokens: derived from the grant, never stored (design §2.2, ADR 0002).
+"""Codes and refresh tokens: derived from the grant, never stored (ADR 0002).
 
     mmr_ base64url( version:1 ‖ grant id:16 ‖ generation:4 ‖ HMAC-SHA-256(secret, purpose ‖ id ‖ generation ‖ salt):32 )
 

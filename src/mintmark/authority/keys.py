@@ -1,4 +1,4 @@
-"""The key schedule: which key signs, which are published, and what to change next. Pure (design §2.4, ADR 0004, 0016).
+"""The key schedule: which key signs, which are published, and what to change next. Pure (ADR 0004, 0016).
 
 Rules:
 1. A key's state is a function of its instants and the clock; nodes agree without talking.

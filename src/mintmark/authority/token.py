@@ -1,4 +1,4 @@
-"""The token endpoint's use cases: load, decide, sign, commit, answer (design §2.5, RFC 6749 §3.2).
+"""The token endpoint's use cases: load, decide, sign, commit, answer (ADR 0005, RFC 6749 §3.2).
 
 Rule: nothing is written before the commit, and nothing leaves before it succeeded. A lost race is decided again on the
 row as it now stands.
@@ -132,7 +132,7 @@ async def _from_grant(
     scope: tuple[str, ...],
     resources: tuple[str, ...],
 ) -> TokenResponse:
-    """Take a grant one step: the same act for a code and for a refresh token (design §2.1)."""
+    """Take a grant one step: the same act for a code and for a refresh token (ADR 0001)."""
     now = authority.clock.now()
     presented = derivation.parse(presented_token, purpose)
     if presented is None:

@@ -22,7 +22,7 @@ GOOD = Lifetimes(900, 7 * DAY, DAY, 10)
     ],
 )
 def test_a_client_has_the_lifetimes_of_its_classification(classification: Any, expected: tuple[int, ...]) -> None:
-    """The numbers of design.md §4."""
+    """The numbers of the classifications."""
     for method in ("none", "client_secret_basic"):
         found = client(classification=classification, token_endpoint_auth_method=method).lifetimes(POLICY)
         assert astuple(found) == expected

@@ -45,7 +45,7 @@ def test_current_predecessor_and_older(presented: int, grace: int, after: int, e
     assert decided(refreshed(5), presented, grace=grace, after=after) == expected
 
 
-@pytest.mark.spec("design I11")
+@pytest.mark.spec("invariant I11")
 @pytest.mark.parametrize(
     ("presented", "after", "expected"),
     [
@@ -61,7 +61,7 @@ def test_ahead_of_the_row(presented: int, after: int, expected: Decision) -> Non
     assert decided(refreshed(5), presented, after=after) == expected
 
 
-@pytest.mark.spec("design I11")
+@pytest.mark.spec("invariant I11")
 def test_ahead_of_a_row_that_is_a_code_again() -> None:
     assert decided(refreshed(0), 1) == Proceed(2, "fast_forwarded")
 
