@@ -44,7 +44,7 @@ def command(port: int, host: str) -> None:
             f"`mintmark dev` listens on loopback only ({', '.join(LOOPBACK)}): its passwords are weak and its keys are "
             "thrown away. `mintmark init` and `mintmark serve` make an authority that others may reach."
         )
-    from mintmark.cli import logs, serving  # noqa: PLC0415 - after the usage is known to be right
+    from mintmark.cli import logs, serving
 
     listener = serving.listen(host, port, how_to_move=lambda free: f"`mintmark dev --port {free}`")
     logs.configure("info", "console")
@@ -52,10 +52,10 @@ def command(port: int, host: str) -> None:
 
 
 async def _serve(host: str, port: int, listener: "socket.socket") -> None:
-    from dataclasses import replace  # noqa: PLC0415
+    from dataclasses import replace
 
-    from mintmark.bootstrap import real_world, running  # noqa: PLC0415
-    from mintmark.cli import demo, serving  # noqa: PLC0415
+    from mintmark.bootstrap import real_world, running
+    from mintmark.cli import demo, serving
 
     world = replace(real_world(), has_cheap_passwords=True)
     settings = _settings(host, port, world.randomness.bytes(32))
@@ -75,10 +75,10 @@ async def _serve(host: str, port: int, listener: "socket.socket") -> None:
 
 
 def _settings(host: str, port: int, master_key: bytes) -> "Settings":
-    from pydantic import SecretBytes  # noqa: PLC0415
+    from pydantic import SecretBytes
 
-    from mintmark.cli.serving import url_of  # noqa: PLC0415
-    from mintmark.config import Settings  # noqa: PLC0415
+    from mintmark.cli.serving import url_of
+    from mintmark.config import Settings
 
     return Settings(
         issuer=url_of(host, port), host=host, port=port, database="memory:", master_key=SecretBytes(master_key)
@@ -87,7 +87,7 @@ def _settings(host: str, port: int, master_key: bytes) -> "Settings":
 
 def welcome(issuer: str, demo: "Demo") -> str:
     """Return what is printed once it is ready."""
-    from mintmark.cli.demo import API, EMAIL, SCOPES, SERVICE, WEB_APP  # noqa: PLC0415
+    from mintmark.cli.demo import API, EMAIL, SCOPES, SERVICE, WEB_APP
 
     lines = "\n".join(lines_to_paste(issuer, demo.refresh_token))
     return f"""\
@@ -111,7 +111,7 @@ Sign in with a browser: {issuer}/login
 
 def _whole_login(issuer: str, demo: "Demo") -> str:
     """Return how to see a login from an application's side, if its example is here."""
-    from mintmark.cli.demo import WEB_APP  # noqa: PLC0415
+    from mintmark.cli.demo import WEB_APP
 
     if not EXAMPLE.is_file():
         return ""
@@ -127,8 +127,8 @@ PORT={port} ISSUER={issuer} CLIENT_ID={WEB_APP} CLIENT_SECRET={demo.app_secret} 
 
 def lines_to_paste(issuer: str, refresh_token: str) -> tuple[str, str, str]:
     """Return the three lines: refresh, revoke, refresh again, which is refused."""
-    from mintmark.authority.metadata import PATHS  # noqa: PLC0415
-    from mintmark.cli.demo import NATIVE_APP  # noqa: PLC0415
+    from mintmark.authority.metadata import PATHS
+    from mintmark.cli.demo import NATIVE_APP
 
     curl = "curl -sS -g" if "[" in issuer else "curl -sS"
     token = issuer + PATHS["token_endpoint"]

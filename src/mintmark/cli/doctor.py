@@ -57,10 +57,10 @@ def _on_one_line(text: str) -> str:
 
 
 def _examine() -> "list[Finding]":
-    from mintmark.cli import logs  # noqa: PLC0415
-    from mintmark.cli.examination import Finding, examine_database, examine_place, examine_server  # noqa: PLC0415
-    from mintmark.cli.opening import without_noise  # noqa: PLC0415
-    from mintmark.config import ConfigError, load  # noqa: PLC0415
+    from mintmark.cli import logs
+    from mintmark.cli.examination import Finding, examine_database, examine_place, examine_server
+    from mintmark.cli.opening import without_noise
+    from mintmark.config import ConfigError, load
 
     logs.configure("warning", "console")
     try:
@@ -98,8 +98,8 @@ def _with_remedy(problem: str) -> tuple[str, str]:
 
 async def _look_inside(settings: "Settings") -> "tuple[list[Finding], set[str] | None]":
     """Return what was found, and the kids of the keys in the database."""
-    from mintmark.cli.examination import Finding, examine_authority  # noqa: PLC0415
-    from mintmark.cli.opening import attached  # noqa: PLC0415
+    from mintmark.cli.examination import Finding, examine_authority
+    from mintmark.cli.opening import attached
 
     findings: list[Finding] = []
     kids: set[str] | None = None

@@ -92,10 +92,10 @@ async def require_good_password(settings: "Settings", email: str, password: str)
     Raises:
         UnacceptableError: With what to do instead.
     """
-    from mintmark.authority.wrapping import MasterKeys  # noqa: PLC0415
-    from mintmark.bootstrap import assemble  # noqa: PLC0415
-    from mintmark.cli.opening import real_world  # noqa: PLC0415
-    from mintmark.storage.memory import MemoryStore  # noqa: PLC0415
+    from mintmark.authority.wrapping import MasterKeys
+    from mintmark.bootstrap import assemble
+    from mintmark.cli.opening import real_world
+    from mintmark.storage.memory import MemoryStore
 
     master_keys = MasterKeys(settings.required_master_key())
     authority = assemble(settings.policy(), MemoryStore(), master_keys, real_world())

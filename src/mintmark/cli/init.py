@@ -54,8 +54,8 @@ def command(
     Nothing that exists is overwritten. The password is asked for, or read with --password-stdin.
     """
     # The settings first: a wrong issuer is told before anything is asked.
-    from mintmark.cli import founding, logs  # noqa: PLC0415
-    from mintmark.cli.opening import explained, real_world  # noqa: PLC0415
+    from mintmark.cli import founding, logs
+    from mintmark.cli.opening import explained, real_world
 
     founding.refuse_what_exists(folder)
     master_key = real_world().randomness.bytes(32)
@@ -74,10 +74,10 @@ def command(
 
 
 def _settings(issuer: str, master_key: bytes) -> "Settings":
-    from pydantic import SecretBytes  # noqa: PLC0415
+    from pydantic import SecretBytes
 
-    from mintmark.config import Settings  # noqa: PLC0415
-    from mintmark.config.settings import issuer_problem  # noqa: PLC0415
+    from mintmark.config import Settings
+    from mintmark.config.settings import issuer_problem
 
     if problem := issuer_problem(issuer):
         raise click.UsageError(f"--issuer {problem}")
@@ -88,8 +88,8 @@ def _settings(issuer: str, master_key: bytes) -> "Settings":
 
 
 def _settings_text(settings: "Settings") -> str:
-    from mintmark.cli.founding import DATABASE, KEY_FILE  # noqa: PLC0415
-    from mintmark.config import example_toml  # noqa: PLC0415
+    from mintmark.cli.founding import DATABASE, KEY_FILE
+    from mintmark.config import example_toml
 
     return example_toml(issuer=settings.issuer, port=settings.port, database=DATABASE, master_key_file=KEY_FILE)
 
@@ -109,8 +109,8 @@ def _email(given: str | None, *, from_stdin: bool) -> str:
 
 
 async def _password(settings: "Settings", email: str, *, from_stdin: bool) -> str:
-    from mintmark.cli.asking import ask_password  # noqa: PLC0415
-    from mintmark.cli.founding import require_good_password  # noqa: PLC0415
+    from mintmark.cli.asking import ask_password
+    from mintmark.cli.founding import require_good_password
 
     async def check(password: str) -> None:
         await require_good_password(settings, email, password)
@@ -119,9 +119,9 @@ async def _password(settings: "Settings", email: str, *, from_stdin: bool) -> st
 
 
 async def _found(folder: Path, email: str, password: str, client_id: str, redirect_uris: tuple[str, ...]) -> "Founded":
-    from mintmark.cli.founding import SETTINGS_FILE, found  # noqa: PLC0415
-    from mintmark.cli.opening import opened  # noqa: PLC0415
-    from mintmark.config import load  # noqa: PLC0415
+    from mintmark.cli.founding import SETTINGS_FILE, found
+    from mintmark.cli.opening import opened
+    from mintmark.config import load
 
     # What was written, and nothing of this environment: it may belong to another installation.
     async with opened(load(config_file=folder / SETTINGS_FILE, environ={})) as authority:
@@ -129,7 +129,7 @@ async def _found(folder: Path, email: str, password: str, client_id: str, redire
 
 
 def _report(folder: Path, settings: "Settings", email: str, done: "Founded", *, as_json: bool) -> None:
-    from mintmark.cli.founding import ADMIN_ROLE, DATABASE, KEY_FILE, SETTINGS_FILE, admin_api_of  # noqa: PLC0415
+    from mintmark.cli.founding import ADMIN_ROLE, DATABASE, KEY_FILE, SETTINGS_FILE, admin_api_of
 
     files = {
         "settings": str((folder / SETTINGS_FILE).absolute()),

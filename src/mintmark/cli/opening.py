@@ -36,7 +36,7 @@ def load_settings() -> "Settings":
     Raises:
         Misconfigured: With everything that is wrong.
     """
-    from mintmark.config import ConfigError, load  # noqa: PLC0415 - pydantic takes a while; `--help` needs none of it
+    from mintmark.config import ConfigError, load
 
     try:
         settings = load(config_file=chosen_config())
@@ -61,7 +61,7 @@ def without_noise(problems: Sequence[str]) -> list[str]:
 
 def real_world() -> "World":
     """Return the machine's clock and randomness; tests replace this."""
-    from mintmark.bootstrap import real_world as world  # noqa: PLC0415
+    from mintmark.bootstrap import real_world as world
 
     return world()
 
@@ -73,7 +73,7 @@ async def opened(settings: "Settings") -> AsyncIterator[Authority]:
     Raises:
         Refusal: The database or the master key does not let us.
     """
-    from mintmark.bootstrap import running  # noqa: PLC0415
+    from mintmark.bootstrap import running
 
     with explained(settings):
         async with running(settings, real_world()) as authority:
@@ -90,8 +90,8 @@ async def attached(settings: "Settings") -> AsyncIterator[Authority]:
     Raises:
         Refusal: The database does not let us.
     """
-    from mintmark.authority.wrapping import MasterKeys  # noqa: PLC0415
-    from mintmark.bootstrap import assemble, open_store  # noqa: PLC0415
+    from mintmark.authority.wrapping import MasterKeys
+    from mintmark.bootstrap import assemble, open_store
 
     world = real_world()
     with explained(settings):
@@ -152,7 +152,7 @@ def on_authority(command: Callable[Concatenate[Authority, P], Awaitable[None]]) 
     @config_option
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        from mintmark.cli import logs  # noqa: PLC0415
+        from mintmark.cli import logs
 
         settings = load_settings()
         require_database(settings)

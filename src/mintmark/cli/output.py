@@ -79,10 +79,10 @@ def _print_table(rows: Sequence[Sequence[str]], columns: Sequence[str] | None) -
 
 def _print_for_people(rows: Sequence[Sequence[str]], headings: Sequence[str] | None) -> None:
     # Imported here: rich takes longer than the rest of the command line, and pipes and JSON need none of it.
-    from rich import box  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD if headings else None, show_header=headings is not None, pad_edge=False)
     for heading in headings or ("",) * len(rows[0]):

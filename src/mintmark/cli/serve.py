@@ -28,7 +28,7 @@ def command() -> None:
     """
     settings = load_settings()
     # Serving needs all of it; loaded after the settings, so that mistakes there are told at once.
-    from mintmark.cli import logs, serving  # noqa: PLC0415
+    from mintmark.cli import logs, serving
 
     listener = serving.listen(
         settings.host,
@@ -46,7 +46,7 @@ def command() -> None:
 
 
 async def _serve(settings: "Settings", listener: "socket.socket") -> None:
-    from mintmark.cli import serving  # noqa: PLC0415
+    from mintmark.cli import serving
 
     def ready() -> None:
         where = serving.url_of(settings.host, settings.port)

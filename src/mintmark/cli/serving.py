@@ -137,7 +137,7 @@ def run(work: Coroutine[Any, Any, None]) -> None:
     """Run ``work`` on the fastest event loop there is."""
     factory = None
     if sys.platform != "win32":
-        import uvloop  # noqa: PLC0415 - not made for Windows
+        import uvloop
 
         factory = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
