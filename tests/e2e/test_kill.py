@@ -30,11 +30,11 @@ from mintmark.config import Settings
 from mintmark.oauth.parameters import Parameters
 from mintmark.oauth.pkce import challenge_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.anyio]
+pytestmark = [pytest.mark.slow, pytest.mark.anyio, pytest.mark.timeout(300)]
 
 ROTATIONS: Final = 5000
 CLIENTS: Final = 40
-MOST_SECONDS: Final = 30.0
+MOST_SECONDS: Final = 150.0
 KILL_AFTER: Final = (100, 600)  # acknowledged rotations, drawn anew each time
 SEED: Final = 20_240_611
 
@@ -99,7 +99,7 @@ async def test_kill_minus_nine_loses_nothing_that_was_acknowledged(tmp_path: Pat
         f"nobody had heard of, {unheard} of those at the end; none lost, no false invalid_grant, integrity ok"
     )
     assert load.kills >= 3
-    assert load.acknowledged >= 1000
+    assert load.acknowledged >= ROTATIONS
     assert all(family.acknowledged for family in load.families)
 
 

@@ -22,6 +22,7 @@ from tests.support.world import FixedClock
 
 from mintmark import bootstrap
 from mintmark.authority import login, people
+from mintmark.authority.authorize import AuthorizationError
 from mintmark.authority.model import Client, Resource
 from mintmark.authority.people import UnacceptableError
 from mintmark.authority.registration import create_client, remove_client
@@ -133,6 +134,17 @@ async def test_a_client_of_the_same_name_does_not_inherit_consent(mint: Installa
     assert (await browser.get(authorize_url())).headers["location"].startswith("/consent")
 
 
+@pytest.mark.spec("A17", "OIDC Core §5.5")
+async def test_consent_to_less_does_not_cover_claims_asked_for_by_name(mint: Installation) -> None:
+    browser, claims = await mint.browser(), '{"userinfo":{"email":null}}'
+    await mint.authorize(browser, scope="openid")
+    assert "code=" in (await browser.get(authorize_url(scope="openid"))).headers["location"]
+    asked = await browser.get(authorize_url(scope="openid", claims=claims))
+    assert asked.headers["location"].startswith("/consent")
+    await mint.authorize(browser, scope="openid", claims=claims)
+    assert "code=" in (await browser.get(authorize_url(scope="openid", claims=claims))).headers["location"]
+
+
 @pytest.mark.spec("A17")
 async def test_nobody_is_spared_the_question_for_a_public_client(mint: Installation) -> None:
     members: dict[str, Any] = {"redirect_uris": (CALLBACK,), "scope": ("openid",), "skip_consent": True}
@@ -178,3 +190,14 @@ async def test_half_a_form_is_not_a_form(mint: Installation) -> None:
     await app(scope, receive, send)
     assert sent == []
     await sign_in(mint.http())
+
+
+@pytest.mark.spec("R07", "invariant I6")
+async def test_a_code_asked_for_in_a_session_that_has_ended_is_not_made(stored_mint: Installation) -> None:
+    """Sign-out ends the grants of the session; none may come to be after that."""
+    mint = stored_mint
+    session = await mint.session()
+    assert await mint.grant(session=session)
+    await login.end_session(mint.authority, session.sid, session.subject)
+    with pytest.raises(AuthorizationError, match="access_denied"):
+        await mint.grant(session=session)
