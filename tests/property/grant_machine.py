@@ -74,7 +74,7 @@ class Access:
 
     grant: str
     jti: str
-    issued_at: int
+    not_before: int
     expires_at: int
     value: str = field(repr=False)
 
@@ -328,7 +328,9 @@ class GrantMachine(RuleBasedStateMachine):
             return
         access = self.access[number % len(self.access)]
         running = self.nodes[node]
-        is_alive = self._is_access_alive(access, self._now(node))
+        now = self._now(node)
+        # What another clock says is not over, or has begun, can be taken back as well.
+        is_alive = None if now >= access.expires_at else self._is_access_alive(access, max(now, access.not_before))
         self.run(running.authority.catch_up())
         try:
             self.run(revoke(running.authority, self.run(running.client(self._who(access.grant, by))), access.value))
@@ -339,8 +341,8 @@ class GrantMachine(RuleBasedStateMachine):
             is_refused = True
         if is_alive is not None:
             assert is_refused == (is_alive and by == "other"), self.story(f"revoking {access}")
-            if by == "owner":
-                self.model.revoked.add(access.jti)
+        if by == "owner":
+            self.model.revoked.add(access.jti)
 
     @rule(
         grant=grants,
@@ -571,7 +573,7 @@ class GrantMachine(RuleBasedStateMachine):
                 **signed_in,
             }, self.story("sign-in in the ID token (I5)")
             assert told["exp"] <= row.expires_at, self.story("an ID token outlives its grant (I5)")
-        self.access.append(Access(act.grant, claims["jti"], claims["iat"], claims["exp"], response.access_token))
+        self.access.append(Access(act.grant, claims["jti"], claims["nbf"], claims["exp"], response.access_token))
 
     @invariant()
     def rows_are_as_the_model_says(self) -> None:
@@ -604,7 +606,7 @@ class GrantMachine(RuleBasedStateMachine):
         row = self.model.rows.get(access.grant)
         if now < access.expires_at <= self.latest:
             return None  # some clock has said that it is over, so that its revocation may be forgotten
-        if now >= access.expires_at:
+        if not access.not_before <= now < access.expires_at:
             return False
         if access.jti in self.model.revoked:
             return False

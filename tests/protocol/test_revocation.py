@@ -202,3 +202,15 @@ async def test_a_clock_set_back_revives_nothing(mint: Installation) -> None:
     await mint.authority.upkeep(1000)
     mint.clock.advance(-20)
     assert not await mint.is_active(token)
+
+
+@pytest.mark.spec("V01", "invariant I6")
+@pytest.mark.parametrize("by", [-40, 901])
+async def test_what_another_clock_accepts_can_be_revoked(mint: Installation, by: int) -> None:
+    """A node whose clock is ahead issued it, or a verifier forgives that it is over: revoked is revoked."""
+    token = (await mint.obtain())["access_token"]
+    mint.clock.advance(by)
+    assert not await mint.is_active(token)
+    await revoke(mint, token)
+    mint.clock.advance(-by)
+    assert not await mint.is_active(token)

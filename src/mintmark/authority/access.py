@@ -29,15 +29,18 @@ class Access:
         return tuple(self.claims["scope"].split())
 
 
-def verify(authority: Authority, token: str, now: int) -> Access:
+def verify(authority: Authority, token: str, now: int, *, leeway: int = 0) -> Access:
     """Verify an access token of ours, revocation included.
+
+    ``leeway`` is the clock difference to forgive at ``exp`` and ``nbf``, seconds.
 
     Raises:
         OAuthError: ``invalid_token``, with the reason in the log only.
     """
     try:
         verified = authority.seen.verify(token, authority.keyring.verification_keys(now))
-        claims = jwt.judge(verified, typ=ACCESS_TOKEN_TYPE, issuer=authority.policy.issuer, audience=None, now=now)
+        issuer = authority.policy.issuer
+        claims = jwt.judge(verified, typ=ACCESS_TOKEN_TYPE, issuer=issuer, audience=None, now=now, leeway=leeway)
     except JoseError as error:
         raise invalid_token(error.code) from error
     if authority.denylist.revokes(claims, verified.key.kid):
