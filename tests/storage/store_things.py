@@ -13,7 +13,6 @@ from mintmark.authority.model import (
     Consent,
     Grant,
     Resource,
-    Revocation,
     Role,
     ServerSecret,
     Session,
@@ -21,6 +20,7 @@ from mintmark.authority.model import (
     User,
 )
 from mintmark.authority.ports import Advance, Store
+from mintmark.oauth.revocations import Revocation
 from mintmark.storage.memory import MemoryStore
 from mintmark.storage.sqlite import SQLiteStore
 

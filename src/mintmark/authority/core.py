@@ -10,7 +10,6 @@ from mintmark.authority.policy import Policy
 from mintmark.authority.ports import Clock, Limiter, Passwords, Randomness, Signer, Store
 from mintmark.authority.seen import SeenTokens
 from mintmark.authority.targeting import Landscape, authority_as_resource
-from mintmark.jose.jwt import MAX_LEEWAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +42,7 @@ class Authority:
         changed = await keyrings.keep_up(self.keyring, self.store, self.clock)
         now = self.clock.now()
         swept = await self.store.sweep(now, limit)
-        # A clock that is set back must not bring what was revoked to life again.
-        self.denylist.forget(now - MAX_LEEWAY)
+        self.denylist.forget(now)
         return {**swept, "keys_changed": len(changed)}
 
     async def landscape(self, client: Client, role_names: tuple[str, ...]) -> Landscape:

@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from mintmark.authority.model import Revocation, SigningKey
+from mintmark.authority.model import SigningKey
 from mintmark.authority.policy import Policy
 from mintmark.jose.algorithms import Algorithm
+from mintmark.oauth.revocations import Revocation
 
 State = Literal["published", "active", "retired", "removed"]
 

@@ -223,24 +223,6 @@ class ServerSecret:
     created_at: int
 
 
-RevocationKind = Literal["jti", "gid", "sub", "client_id", "kid"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Revocation:
-    """One entry of the short list: what was revoked and has not expired yet.
-
-    ``before`` is set for ``sub`` and ``client_id`` only: tokens issued at or before it are revoked.
-    ``cursor`` is 0 until stored.
-    """
-
-    kind: RevocationKind
-    value: str
-    before: int | None = None
-    expires_at: int
-    cursor: int = 0
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEvent:
     """Who did what, when. ``detail`` holds no secret and no personal data beyond identifiers."""

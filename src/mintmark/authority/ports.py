@@ -10,7 +10,6 @@ from mintmark.authority.model import (
     Consent,
     Grant,
     Resource,
-    Revocation,
     Role,
     ServerSecret,
     Session,
@@ -18,6 +17,7 @@ from mintmark.authority.model import (
     User,
 )
 from mintmark.jose.jwk import Key
+from mintmark.oauth.revocations import Revocation
 
 
 class StoreUnavailableError(Exception):
@@ -339,7 +339,7 @@ class Store(Protocol):
 
         A grant goes once it can issue nothing (it ended, or its idle or absolute limit passed) and its last access
         token is dead (``access_expires_at`` passed). Until then reuse detection needs it (invariant I10). A session
-        goes with either limit, a revocation at its ``expires_at``, a key at its ``removed_at``.
+        goes with either limit, a revocation ``KEPT_BEYOND_EXPIRY`` seconds after its ``expires_at``, a key at its ``removed_at``.
         """
         ...
 

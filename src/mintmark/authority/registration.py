@@ -5,12 +5,13 @@ from typing import Final
 
 from mintmark.authority.client_authentication import digest_of, new_secret
 from mintmark.authority.core import Authority
-from mintmark.authority.model import SUBJECT_PREFIX, AuditEvent, Client, Revocation
+from mintmark.authority.model import SUBJECT_PREFIX, AuditEvent, Client
 from mintmark.authority.people import UnacceptableError, require_roles
 from mintmark.authority.policy import problems_of
 from mintmark.authority.ports import GrantSelector
 from mintmark.authority.revocation import end_grants
 from mintmark.oauth.redirect_uri import registration_problem
+from mintmark.oauth.revocations import Revocation
 from mintmark.oauth.scope import is_scope_token
 
 SECRET_BYTES: Final = 32

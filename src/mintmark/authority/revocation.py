@@ -2,10 +2,11 @@
 
 from mintmark.authority import access, derivation
 from mintmark.authority.core import Authority
-from mintmark.authority.model import AuditEvent, Client, Revocation
+from mintmark.authority.model import AuditEvent, Client
 from mintmark.authority.ports import GrantSelector
 from mintmark.jose.jwt import MAX_LEEWAY
 from mintmark.oauth.errors import OAuthError
+from mintmark.oauth.revocations import Revocation
 
 
 async def revoke(authority: Authority, client: Client, token: str) -> None:

@@ -10,7 +10,6 @@ from mintmark.authority.model import (
     Consent,
     Grant,
     Resource,
-    Revocation,
     Role,
     ServerSecret,
     Session,
@@ -18,6 +17,7 @@ from mintmark.authority.model import (
     User,
 )
 from mintmark.authority.ports import Advance, AlreadyExistsError, GrantSelector, StoreUnavailableError
+from mintmark.oauth.revocations import Revocation
 from mintmark.storage import rules
 
 Item = TypeVar("Item")
@@ -377,7 +377,7 @@ class MemoryStore:
         return {
             "grants": _drop(tables.grants, lambda grant: rules.is_grant_spent(grant, now), limit),
             "sessions": _drop(tables.sessions, lambda session: rules.is_session_spent(session, now), limit),
-            "revocations": _drop(tables.revocations, lambda entry: entry.expires_at <= now, limit),
+            "revocations": _drop(tables.revocations, lambda entry: rules.is_revocation_spent(entry, now), limit),
             "keys": _drop(tables.signing_keys, lambda key: rules.is_key_removed(key, now), limit),
         }
 

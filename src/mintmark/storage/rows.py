@@ -15,12 +15,12 @@ from mintmark.authority.model import (
     CodeBinding,
     Consent,
     Grant,
-    Revocation,
     ServerSecret,
     Session,
     SigningKey,
 )
 from mintmark.authority.ports import Advance
+from mintmark.oauth.revocations import Revocation
 
 Item = TypeVar("Item")
 Column = str | bytes | int | None

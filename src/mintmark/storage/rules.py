@@ -3,8 +3,9 @@
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 
-from mintmark.authority.model import AuditEvent, Grant, Revocation, Session, SigningKey, User
+from mintmark.authority.model import AuditEvent, Grant, Session, SigningKey, User
 from mintmark.authority.ports import Advance, GrantSelector
+from mintmark.oauth.revocations import KEPT_BEYOND_EXPIRY, Revocation
 
 
 def email_key(email: str) -> str:
@@ -79,6 +80,11 @@ def is_session_spent(session: Session, now: int) -> bool:
 def is_key_removed(key: SigningKey, now: int) -> bool:
     """Tell whether ``key`` has left the JWKS for good."""
     return key.removed_at is not None and key.removed_at <= now
+
+
+def is_revocation_spent(entry: Revocation, now: int) -> bool:
+    """Tell whether nobody can need ``entry`` any more."""
+    return entry.expires_at + KEPT_BEYOND_EXPIRY <= now
 
 
 def revocation_of(gid: str, access_expires_at: int) -> Revocation:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mintmark.authority.ports import GrantSelector
+from mintmark.oauth.revocations import KEPT_BEYOND_EXPIRY
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,9 +188,11 @@ SWEEPS: Final = {
         DELETE FROM sessions
         WHERE digest IN (SELECT digest FROM sessions WHERE idle_expires_at <= ?1 OR expires_at <= ?1 LIMIT ?2)
     """,
-    "revocations": """
+    "revocations": f"""
         DELETE FROM revocations
-        WHERE "cursor" IN (SELECT "cursor" FROM revocations WHERE expires_at <= ?1 LIMIT ?2)
+        WHERE "cursor" IN (
+            SELECT "cursor" FROM revocations WHERE expires_at <= ?1 - {KEPT_BEYOND_EXPIRY} LIMIT ?2
+        )
     """,
     "keys": """
         DELETE FROM signing_keys WHERE kid IN (SELECT kid FROM signing_keys WHERE removed_at <= ?1 LIMIT ?2)

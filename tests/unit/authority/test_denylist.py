@@ -6,7 +6,7 @@ import pytest
 from tests.storage.store_things import event
 
 from mintmark.authority.denylist import Denylist
-from mintmark.authority.model import Revocation
+from mintmark.oauth.revocations import Revocation
 from mintmark.storage.memory import MemoryStore
 
 CLAIMS = {"jti": "j", "gid": "g", "sub": "usr_ada", "client_id": "web", "iat": 100}

@@ -3,7 +3,8 @@
 import sqlite3
 from collections.abc import Sequence
 
-from mintmark.authority.model import AuditEvent, Revocation, ServerSecret, SigningKey
+from mintmark.authority.model import AuditEvent, ServerSecret, SigningKey
+from mintmark.oauth.revocations import Revocation
 from mintmark.storage import rows, rules, statements
 from mintmark.storage.sqlite.readers import Readers
 from mintmark.storage.sqlite.writer import GroupWriter

@@ -2,7 +2,8 @@
 
 import sqlite3
 
-from mintmark.authority.model import AuditEvent, Revocation
+from mintmark.authority.model import AuditEvent
+from mintmark.oauth.revocations import Revocation
 from mintmark.storage import rows, statements
 from mintmark.storage.sqlite.readers import Readers
 from mintmark.storage.sqlite.writer import GroupWriter
