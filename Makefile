@@ -7,7 +7,7 @@ JOBS ?= 2
 PYTEST ?=
 
 # What `check-all` takes from Debian where the machine does not have it.
-DEBIAN_PACKAGES := chromium
+DEBIAN_PACKAGES := chromium haproxy nginx-light
 
 .PHONY: help run check check-all bench fix standards clean install
 

@@ -1,11 +1,13 @@
 """HTTP in as values, HTTP out as values: what the JSON edge and the HTML edge share. Knows no endpoint.
 
 A handler is ``async (Incoming) -> Reply``. ``endpoint`` makes it an ASGI application that reads a bounded body, turns
-every failure into a reply of its edge's dialect, and never lets an exception's text out.
+every failure into a reply of its edge's dialect, and never lets an exception's text out. A handler may also return a
+``Stream``: a response that goes on for as long as there is something to say.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from dataclasses import dataclass, field
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, MutableMapping
+from dataclasses import dataclass, field, replace
 from traceback import format_tb
 from typing import Any, Final
 
@@ -72,7 +74,25 @@ class Reply:
     headers: Headers = field(default=(), repr=False)
 
 
-Handler = Callable[[Incoming], Awaitable[Reply]]
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One response whose status is 200 and whose body comes in parts; it ends with them.
+
+    Attributes:
+        parts: The body. Closed when the response is over, whoever ended it.
+        headers: As of a reply.
+        patience: Seconds the receiver may take for one part. Who takes longer is cut off, since what waits for it is
+            kept in memory.
+        stopped: Done when the server stops: the response then ends, whatever is under way.
+    """
+
+    parts: AsyncGenerator[bytes, None] = field(repr=False)
+    headers: Headers
+    patience: float
+    stopped: "asyncio.Future[None]"
+
+
+Handler = Callable[[Incoming], Awaitable[Reply | Stream]]
 Render = Callable[[OAuthError], Reply]
 
 
@@ -111,13 +131,14 @@ def endpoint(handler: Handler, methods: Iterable[str], render: Render, *, path: 
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         method = scope["method"]
+        reply: Reply | Stream
         if method not in known:
             if is_cors and method == "OPTIONS":
                 await _send(send, Reply(204, headers=(*allow, *_PREFLIGHT)))
                 return
             error = OAuthError("invalid_request", f"Use {' or '.join(sorted(known))}", status=405)
             reply = render(error)
-            reply = Reply(reply.status, reply.body, (*reply.headers, *allow))
+            reply = replace(reply, headers=(*reply.headers, *allow))
         else:
             try:
                 reply = await _answer(handler, render, path, scope, receive)
@@ -125,8 +146,11 @@ def endpoint(handler: Handler, methods: Iterable[str], render: Render, *, path: 
                 # Half a form must not be taken for a whole one, and nobody is there to be answered.
                 return
         if is_cors:
-            reply = Reply(reply.status, reply.body, (*reply.headers, *cors))
-        await _send(send, reply, has_body=method != "HEAD")
+            reply = replace(reply, headers=(*reply.headers, *cors))
+        if isinstance(reply, Stream):
+            await _Streaming(reply, path, scope, receive, send).run(has_body=method != "HEAD")
+        else:
+            await _send(send, reply, has_body=method != "HEAD")
 
     return Endpoint(application)
 
@@ -139,7 +163,7 @@ _PREFLIGHT: Final[Headers] = (
 )
 
 
-async def _answer(handler: Handler, render: Render, path: str, scope: Scope, receive: Receive) -> Reply:
+async def _answer(handler: Handler, render: Render, path: str, scope: Scope, receive: Receive) -> Reply | Stream:
     try:
         return await handler(await _read(scope, receive))
     except OAuthError as error:
@@ -154,9 +178,13 @@ async def _answer(handler: Handler, render: Render, path: str, scope: Scope, rec
         log.warning("store unavailable", path=path, reason=str(problem))
         return render(unavailable("store unavailable"))
     except Exception as problem:  # noqa: BLE001 - the edge: a fault of ours must still be answered in its dialect
-        # Where, but not the exception's text: it may quote what was sent to us.
-        log.error("fault", path=path, kind=type(problem).__name__, where=format_tb(problem.__traceback__)[-3:])  # noqa: TRY400
+        _log_fault(path, problem)
         return render(OAuthError("server_error", "Something went wrong on our side"))
+
+
+def _log_fault(path: str, problem: BaseException) -> None:
+    # Where, but not the exception's text: it may quote what was sent to us.
+    log.error("fault", path=path, kind=type(problem).__name__, where=format_tb(problem.__traceback__)[-3:])
 
 
 async def _read(scope: Scope, receive: Receive) -> Incoming:
@@ -201,3 +229,83 @@ async def _send(send: Send, reply: Reply, *, has_body: bool = True) -> None:
         headers = (*headers, (b"content-length", b"%d" % len(reply.body)))
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.body if has_body else b""})
+
+
+CUT_OFF: Final = "mintmark.cut_off"
+"""ASGI extension: a server that can drop a connection at once, unsent bytes and all, offers it as a function here.
+
+Without it, a server asked to close keeps what was not sent, and the connection, for as long as the receiver likes.
+"""
+
+_FAREWELL_SECONDS: Final = 0.1
+
+
+class _TooSlowError(Exception):
+    """The receiver did not take a part in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Streaming:
+    """One ``Stream`` on its way."""
+
+    stream: Stream
+    path: str
+    scope: Scope
+    receive: Receive
+    send: Send
+
+    async def run(self, *, has_body: bool) -> None:
+        """Send it until it ends, the receiver leaves or is too slow, or the server stops."""
+        pouring = asyncio.create_task(self._pour(has_body=has_body))
+        leaving = asyncio.create_task(self._gone())
+        try:
+            await asyncio.wait({pouring, leaving, self.stream.stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if not pouring.done() and not leaving.done():
+                await _ended(pouring)
+                await self._end(_FAREWELL_SECONDS)
+            elif pouring.done():
+                await pouring
+        except Exception as problem:  # noqa: BLE001 - the edge, as in `_answer`; but the response has begun
+            if isinstance(problem, _TooSlowError):
+                log.info("cut off", path=self.path, why="the receiver is too slow")
+            else:
+                _log_fault(self.path, problem)
+            self._cut_off()
+        finally:
+            await _ended(pouring)
+            await _ended(leaving)
+            await self.stream.parts.aclose()
+
+    async def _pour(self, *, has_body: bool) -> None:
+        patience = self.stream.patience
+        start = {"type": "http.response.start", "status": 200, "headers": self.stream.headers}
+        await self._hand_over(start, patience)
+        if has_body:
+            async for part in self.stream.parts:
+                await self._hand_over({"type": "http.response.body", "body": part, "more_body": True}, patience)
+        await self._end(patience)
+
+    async def _end(self, patience: float) -> None:
+        await self._hand_over({"type": "http.response.body", "body": b""}, patience)
+
+    async def _hand_over(self, message: MutableMapping[str, Any], patience: float) -> None:
+        try:
+            async with asyncio.timeout(patience):
+                await self.send(message)
+        except TimeoutError as problem:
+            raise _TooSlowError from problem
+
+    async def _gone(self) -> None:
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
+
+    def _cut_off(self) -> None:
+        cut_off = (self.scope.get("extensions") or {}).get(CUT_OFF)
+        if cut_off is not None:
+            cut_off()
+
+
+async def _ended(task: "asyncio.Task[None]") -> None:
+    """Cancel ``task`` if it is still under way, and wait until it has ended."""
+    task.cancel()
+    await asyncio.wait({task})

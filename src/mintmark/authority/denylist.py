@@ -11,10 +11,6 @@ from mintmark.oauth.revocations import Revocation, RevocationTable
 _PAGE: Final = 10_000
 
 
-def _nobody() -> None:
-    """Listen to nothing."""
-
-
 @dataclass(slots=True)
 class Denylist:
     """What was revoked and has not expired yet.
@@ -22,12 +18,12 @@ class Denylist:
     Attributes:
         log: The same entries in order, for the feed.
         last: The entry applied last, where the next reading goes on.
-        on_change: Called after entries were applied.
+        on_change: Called after entries were applied, each of them.
     """
 
     log: FeedLog = field(default_factory=FeedLog)
     last: Revocation | None = None
-    on_change: Callable[[], None] = _nobody
+    on_change: set[Callable[[], None]] = field(default_factory=set)
     _table: RevocationTable = field(default_factory=RevocationTable)
 
     def __len__(self) -> int:
@@ -44,7 +40,8 @@ class Denylist:
             self._table.add(entry.kind, entry.value, entry.before, entry.expires_at)
         self.log.append(revocations)
         self.last = revocations[-1]
-        self.on_change()
+        for listener in tuple(self.on_change):
+            listener()
 
     def forget(self, now: int) -> int:
         """Drop the entries that nobody can need any more; return how many."""
@@ -56,16 +53,30 @@ class Denylist:
         return self._table.revokes(claims, kid)
 
     async def pull(self, store: Store) -> None:
-        """Apply what the store has after the last entry applied.
+        """Apply what the store has after the last entry applied. Several may do so at a time.
 
         A store that no longer has that entry went back in time (invariant I11) or has forgotten it: it is read from
         the start, since cursors it gave out once it may give out again. What was known stays revoked.
         """
-        last = self.last
-        if last is not None and await store.revocations.after(last.cursor - 1, 1) != [last] and self.last is last:
+        while True:
+            last, epoch = self.last, self.log.epoch
+            # One reading tells both, so that the store cannot go back in between: is the last entry there, what follows?
+            page = await store.revocations.after(0 if last is None else last.cursor - 1, _PAGE + 1)
+            if self.log.epoch != epoch:
+                continue  # somebody else found out meanwhile, and what we read may belong to the time before
+            if last is not None and page[:1] != [last]:
+                await self._read_anew(store, last)
+                continue
+            self.apply(page)
+            if len(page) <= _PAGE:
+                return
+
+    async def _read_anew(self, store: Store, last: Revocation) -> None:
+        entries: list[Revocation] = []
+        while page := await store.revocations.after(entries[-1].cursor if entries else 0, _PAGE):
+            entries += page
+        # All at once: nobody who reads the log may take a part of it for the whole.
+        if self.last is last:
             self.last = None
             self.log.start_over()
-        while page := await store.revocations.after(0 if self.last is None else self.last.cursor, _PAGE):
-            self.apply(page)
-            if len(page) < _PAGE:
-                return
+            self.apply(entries)

@@ -45,6 +45,11 @@ class FeedLog:
     def __len__(self) -> int:
         return len(self._cursors)
 
+    @property
+    def newest(self) -> int:
+        """The cursor of the last entry; 0 if there is none."""
+        return self._cursors[-1] if self._cursors else 0
+
     def append(self, entries: Iterable[Revocation]) -> None:
         """Add entries with rising cursors, all above those that are there."""
         for entry in entries:

@@ -294,7 +294,12 @@ class Revocations(Protocol):
         ...
 
     async def after(self, cursor: int, limit: int) -> list[Revocation]:
-        """Return at most ``limit`` entries with a higher cursor, in order."""
+        """Return at most ``limit`` entries with a higher cursor, in order.
+
+        Whoever goes on from the last cursor returned misses nothing: no entry ever appears at or below a cursor that
+        was returned, however late it is committed, and a cursor is never given twice. Only a store that goes back in
+        time (invariant I11) breaks this.
+        """
         ...
 
 

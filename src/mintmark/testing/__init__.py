@@ -1,0 +1,1 @@
+"""An issuer in memory for the tests of services: a pytest plugin."""

@@ -1,0 +1,230 @@
+"""Judging one token against what is known of its issuer: the steps of a verification, whoever drives them.
+
+A step that has to wait is yielded as something to call, on this thread or another; everything else is in memory.
+"""
+
+from collections.abc import Callable, Generator, Mapping
+from functools import partial
+from typing import Any, Final, Literal
+
+from mintmark.jose import base64url, jws, jwt, strict_json
+from mintmark.jose.errors import JoseError
+from mintmark.verifier.errors import RejectionCode, TokenRejected, VerifierUnavailable
+from mintmark.verifier.ports import Clock
+from mintmark.verifier.results import Result, ResultCache
+from mintmark.verifier.source import STALE_AFTER, Source
+from mintmark.verifier.token import Token
+
+OnStale = Literal["serve", "introspect", "deny"]
+"""What to do with a good token while revocations may be missed: accept it, ask the issuer, or answer 503."""
+
+RESULT_LIFETIME: Final = 300
+"""Seconds for which a verified token is remembered, or the issuer's answer about one."""
+
+ACCESS_TOKEN_TYPE: Final = "at+jwt"
+# RFC 9068 §2.2 has the issuer put them into every access token. Without a subject nobody knows whom it speaks for.
+_TEXT_CLAIMS: Final = ("sub", "client_id", "jti")
+
+Steps = Generator[Callable[[], object], None, Token]
+
+
+class Judge:
+    """The rules of one verifier.
+
+    Args:
+        sources: The issuers trusted, by identifier.
+        clock: Time.
+        on_stale: See `OnStale`.
+        asks_always: Whether the issuer is asked about every token that is good by itself.
+        leeway: Clock difference to forgive, seconds.
+        max_results: How many are remembered.
+        max_result_bytes: How much memory they may take.
+
+    Attributes:
+        results: The results that settle a request: of verification, or of asking where the issuer is always asked.
+    """
+
+    def __init__(
+        self,
+        sources: Mapping[str, Source],
+        *,
+        clock: Clock,
+        on_stale: OnStale,
+        asks_always: bool,
+        leeway: int,
+        max_results: int = 32_768,
+        max_result_bytes: int = 128 * 1024 * 1024,
+    ) -> None:
+        self._sources: Final = sources
+        self._only: Final = next(iter(sources.values())) if len(sources) == 1 else None
+        self._clock: Final = clock
+        self._on_stale: Final[OnStale] = on_stale
+        self._asks_always: Final = asks_always
+        self._leeway: Final = leeway
+        self._verified: Final = ResultCache(max_results, max_result_bytes)
+        self._asked: Final = ResultCache(max_results, max_result_bytes)
+        self.results: Final = self._asked if asks_always else self._verified
+
+    @property
+    def count(self) -> int:
+        """How many results are remembered."""
+        return len(self._verified) + len(self._asked)
+
+    def reset_after_fork(self) -> None:
+        """Make the locks anew."""
+        self._verified.reset_after_fork()
+        self._asked.reset_after_fork()
+
+    def steps(self, raw: str, on_stale: OnStale | None) -> Steps:
+        """Verify ``raw``; what is yielded has to be called before going on, and may take a while.
+
+        Raises:
+            TokenRejected: It is not good.
+            VerifierUnavailable: That cannot be said just now.
+        """
+        if type(raw) is not str:
+            raise TokenRejected("malformed")
+        if len(raw) > jws.MAX_BYTES:
+            raise TokenRejected("too_large")
+        is_jwt = raw.count(".") == 2
+        source = self._source_of(raw) if is_jwt else self._source_of_opaque()
+        if not source.is_prepared:
+            yield source.prepare
+        is_stale = source.is_stale
+        source.watch()
+        posture = (on_stale or self._on_stale) if is_stale else None
+        if posture == "deny":
+            raise VerifierUnavailable("the revocation feed is silent")
+        token = (yield from self._locally(raw, source)) if is_jwt else None
+        if token is None or self._asks_always or posture == "introspect":
+            return (yield from self._by_asking(raw, source, is_stale=is_stale))
+        return token
+
+    def _source_of(self, raw: str) -> Source:
+        if self._only is not None:
+            return self._only
+        try:
+            # Only to find the keys: it is judged once the signature held.
+            stated = strict_json.loads_object(base64url.decode(raw.split(".")[1].encode())).get("iss")
+        except (JoseError, UnicodeEncodeError):
+            raise TokenRejected("malformed") from None
+        source = self._sources.get(stated) if isinstance(stated, str) else None
+        if source is None:
+            raise TokenRejected("wrong_issuer", claim="iss")
+        return source
+
+    def _source_of_opaque(self) -> Source:
+        # Showing a token to an issuer that did not make it would give it away.
+        if self._only is not None and self._only.introspector is not None:
+            return self._only
+        raise TokenRejected("malformed")
+
+    def _locally(self, raw: str, source: Source) -> Steps:
+        # Read before revocations are looked at: should some arrive meanwhile, the result counts as outdated.
+        version = source.version
+        result = self._verified.get(raw)
+        if result is not None and result.source is source and self._is_still_good(raw, result, version, self._verified):
+            return result.token
+        verified = yield from self._signature(raw, source)
+        try:
+            claims = jwt.judge(
+                verified,
+                typ=ACCESS_TOKEN_TYPE,
+                issuer=source.issuer,
+                audience=source.audience,
+                now=int(self._clock.now()),
+                leeway=self._leeway,
+            )
+            _check_claims(claims)
+        except JoseError as error:
+            raise TokenRejected(_code(error), claim=error.claim) from None
+        if source.table.revokes(claims, verified.key.kid):
+            raise TokenRejected("revoked")
+        token = Token.from_claims(claims, self._clock)
+        until = min(self._clock.now() + RESULT_LIFETIME, token.expires_at + self._leeway)
+        self._verified.put(raw, Result(token, source, verified.key, version, until, 0.0))
+        return token
+
+    def _signature(self, raw: str, source: Source) -> Generator[Callable[[], object], None, jws.Verified]:
+        is_second = False
+        while True:
+            keys = source.keys.keys
+            if keys is None:
+                raise VerifierUnavailable("no keys of the issuer are known")
+            try:
+                return jws.verify(raw, keys)
+            except JoseError as error:
+                if error.code == "unknown_key" and not is_second:
+                    kid = _kid(raw)
+                    if kid is not None and source.keys.may_find(kid):
+                        is_second = True
+                        yield partial(source.keys.find, kid)
+                        continue
+                raise TokenRejected(_code(error)) from None
+
+    def _by_asking(self, raw: str, source: Source, *, is_stale: bool) -> Steps:
+        if source.introspector is None:
+            raise VerifierUnavailable("the issuer cannot be asked without a client_id")
+        version = source.version
+        result = self._asked.get(raw)
+        if (
+            result is not None
+            and self._is_still_good(raw, result, version, self._asked)
+            # While nobody says what was revoked, an answer is worth as long as silence is.
+            and not (is_stale and self._clock.uptime() >= result.asked_at + STALE_AFTER)
+        ):
+            return result.token
+        asked_at, answer = self._clock.uptime(), []
+        ask = source.introspector.ask
+        yield lambda: answer.append(ask(raw))
+        claims: Mapping[str, Any] = answer[0]
+        if source.table.revokes(claims, None):
+            raise TokenRejected("revoked")
+        token = Token.from_claims(claims, self._clock)
+        until = min(self._clock.now() + RESULT_LIFETIME, token.expires_at + self._leeway)
+        self._asked.put(raw, Result(token, source, None, version, until, asked_at))
+        return token
+
+    def _is_still_good(self, raw: str, result: Result, version: object, results: ResultCache) -> bool:
+        """Judge a remembered result by what is known now.
+
+        Raises:
+            TokenRejected: The token was revoked.
+        """
+        source = result.source
+        if self._clock.now() >= result.until:
+            return False
+        if result.version is version:
+            return True
+        key = result.key
+        if source.table.revokes(result.token.claims, None if key is None else key.kid):
+            results.discard(raw)
+            raise TokenRejected("revoked")
+        keys = source.keys.keys
+        if key is not None and (keys is None or keys.get(key.kid) is not key):
+            results.discard(raw)
+            return False
+        result.version = version
+        return True
+
+
+def _check_claims(claims: Mapping[str, Any]) -> None:
+    for name in _TEXT_CLAIMS:
+        value = claims.get(name)
+        if name not in claims:
+            raise JoseError("missing_claim", "RFC 9068 §2.2", claim=name)
+        if not isinstance(value, str) or not value:
+            raise JoseError("bad_claim", "no text", claim=name)
+    if "iat" not in claims:
+        raise JoseError("missing_claim", "RFC 9068 §2.2", claim="iat")
+
+
+def _code(error: JoseError) -> RejectionCode:
+    # A key that cannot be used is as good as none.
+    return "unknown_key" if error.code == "bad_key" else error.code
+
+
+def _kid(raw: str) -> str | None:
+    """Return the key id of a token whose header was found to be in order."""
+    kid = strict_json.loads_object(base64url.decode(raw.partition(".")[0].encode())).get("kid")
+    return kid if isinstance(kid, str) else None

@@ -1,0 +1,93 @@
+"""What was verified lately, so that asking again about the same token costs a look-up.
+
+Two generations stand in for a list by last use: results are found in the young one for nothing, found in the old one
+they become young again, and when the young one is full the old one is dropped whole. What is asked for often stays, the
+bound holds, and a hit touches no lock and moves nothing.
+"""
+
+import threading
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from mintmark.jose.jwk import Key
+    from mintmark.verifier.source import Source
+    from mintmark.verifier.token import Token
+
+_TOKEN_BYTES: Final = 4096
+"""About what the objects of one result take beside the text of the token, measured."""
+
+
+class Result:
+    """A token that was verified, and how long that is worth something.
+
+    Attributes:
+        token: What it says.
+        source: The issuer's keys and revocations it was judged by.
+        key: The key that signed it; ``None`` if the issuer was asked instead.
+        version: The state of ``source`` by which it was judged last.
+        until: Unix time at which it has to be verified anew.
+        asked_at: Uptime at which the issuer was asked.
+    """
+
+    __slots__ = ("asked_at", "key", "source", "token", "until", "version")
+
+    def __init__(
+        self, token: "Token", source: "Source", key: "Key | None", version: object, until: float, asked_at: float
+    ) -> None:
+        self.token = token
+        self.source = source
+        self.key = key
+        self.version = version
+        self.until = until
+        self.asked_at = asked_at
+
+
+class ResultCache:
+    """Results by the text of the token; never more than ``max_count``, nor about ``max_bytes``.
+
+    Attributes:
+        young: The generation that a hit is looked up in first; read it, do not change it.
+    """
+
+    def __init__(self, max_count: int, max_bytes: int) -> None:
+        self.young: dict[str, Result] = {}
+        self._old: dict[str, Result] = {}
+        self._young_bytes = 0
+        self._max_count = max(1, max_count // 2)
+        self._max_bytes = max_bytes // 2
+        self._changing = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self.young) + len(self._old)
+
+    def get(self, raw: str) -> Result | None:
+        """Return the result of ``raw``; found in the old generation it becomes young again."""
+        found = self.young.get(raw)
+        if found is None:
+            found = self._old.get(raw)
+            if found is not None:
+                self.put(raw, found)
+        return found
+
+    def put(self, raw: str, result: Result) -> None:
+        """Keep ``result``."""
+        with self._changing:
+            self._old.pop(raw, None)
+            size = len(raw) + _TOKEN_BYTES
+            if size > self._max_bytes:
+                return
+            if len(self.young) >= self._max_count or self._young_bytes + size > self._max_bytes:
+                self._old, self.young, self._young_bytes = self.young, {}, 0
+            if self.young.get(raw) is None:
+                self._young_bytes += size
+            self.young[raw] = result
+
+    def discard(self, raw: str) -> None:
+        """Forget the result of ``raw``; what it took counts until the generation ends."""
+        with self._changing:
+            self.young.pop(raw, None)
+            self._old.pop(raw, None)
+
+    def reset_after_fork(self) -> None:
+        """Make the lock anew: another thread of the parent may have held it."""
+        self._changing = threading.Lock()

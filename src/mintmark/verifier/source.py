@@ -1,0 +1,235 @@
+"""One issuer as its verifier knows it: its keys, its revocations, and how fresh they are.
+
+Two background threads keep it up to date, from the first use until it is closed: one refreshes the keys, one reads the
+revocation feed. Whoever verifies reads what is there. After a fork the child starts its own.
+"""
+
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from math import inf
+from typing import Final
+
+from mintmark.oauth.revocations import RevocationTable, WireEntry
+from mintmark.verifier.feed import FeedFollower, FeedRefused
+from mintmark.verifier.introspection import Introspector
+from mintmark.verifier.keys import KeyKeeper
+from mintmark.verifier.ports import Clock, Transport, TransportError
+
+STALE_AFTER: Final = 15.0
+"""Seconds of silence after which revocations may have been missed; a live feed is heard every five."""
+
+_TICK: Final = 1.0
+_START_PATIENCE: Final = 3.0
+"""Seconds the first request waits for the revocations; without them a revoked token could slip through at the start."""
+
+log = logging.getLogger("mintmark.verifier")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issuer:
+    """An authority that is trusted, and what for.
+
+    Attributes:
+        url: The issuer identifier, exactly as in its metadata and its tokens.
+        audience: The names this service goes by; a token has to be meant for one of them.
+        client_id: What this service is registered as there; it is needed to hear of revocations and to introspect.
+        client_secret: Its secret.
+    """
+
+    url: str
+    audience: str | Iterable[str]
+    client_id: str | None = None
+    client_secret: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if (self.client_id is None) != (self.client_secret is None):
+            raise ValueError("client_id and client_secret go together: give both, or neither")
+        if not self.names:
+            raise ValueError("audience is empty: name what this service is called in the `aud` of its tokens")
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The audience as a set."""
+        return frozenset([self.audience] if isinstance(self.audience, str) else self.audience) - {""}
+
+
+class _NoFeed:
+    """Stands in for a feed where none is followed: there is nothing that could be stale."""
+
+    fresh_until = inf
+
+
+class Source:
+    """What is known of one issuer.
+
+    Attributes:
+        version: Another object whenever keys or revocations have changed.
+        feed: The revocation feed; its ``fresh_until`` tells until when the revocations count as fresh.
+    """
+
+    def __init__(self, issuer: Issuer, *, transport: Transport, clock: Clock, leeway: int) -> None:
+        self.issuer = issuer.url
+        self.audience = issuer.names
+        self.version = object()
+        self.table = RevocationTable()
+        self.keys = KeyKeeper(issuer.url, transport, clock, on_change=self._changed)
+        self.follower: FeedFollower | None = None
+        self.introspector: Introspector | None = None
+        self.times_stale = 0
+        self._clock = clock
+        self._is_background = True
+        self._is_said_stale = False
+        self._is_prepared = False
+        self._reset()
+        if issuer.client_id is not None and issuer.client_secret is not None:
+            self.follower = FeedFollower(
+                url_of=lambda: self.keys.endpoints and self.keys.endpoints.revocations_endpoint,
+                client_id=issuer.client_id,
+                client_secret=issuer.client_secret,
+                transport=transport,
+                clock=clock,
+                table=self.table,
+                on_entries=self._revoked,
+                stale_after=STALE_AFTER,
+            )
+            self.introspector = Introspector(
+                url_of=lambda: self.keys.endpoints and self.keys.endpoints.introspection_endpoint,
+                client_id=issuer.client_id,
+                client_secret=issuer.client_secret,
+                transport=transport,
+                issuer=issuer.url,
+                audience=issuer.names,
+                clock=clock,
+                leeway=leeway,
+            )
+        self.feed: FeedFollower | _NoFeed = self.follower or _NoFeed()
+        _alive.add(self)
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether nothing was heard for so long that a revocation may have been missed."""
+        return self._clock.uptime() >= self.feed.fresh_until
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether there is nothing left that `prepare` could wait for."""
+        return self._is_prepared and (self.keys.keys is not None or self.keys.due_in() > 0)
+
+    def prepare(self) -> None:
+        """Start the background threads, and wait a moment for the first keys and revocations."""
+        with self._starting:
+            self._start()
+        if self.keys.keys is None:
+            self.keys.refresh()
+        follower = self.follower
+        if follower is not None and self._is_background and self.keys.keys is not None and not self._is_prepared:
+            follower.caught_up.wait(_START_PATIENCE)
+        self._is_prepared = True
+
+    def watch(self) -> None:
+        """Say once that the revocations have become stale, and once that they are fresh again."""
+        is_stale = self.is_stale
+        with self._saying:
+            if is_stale == self._is_said_stale:
+                return
+            self._is_said_stale = is_stale
+            self.times_stale += is_stale
+        if is_stale:
+            log.warning("the revocation feed of %s is silent: revocations may be missed", self.issuer)
+        else:
+            log.info("the revocation feed of %s is back: nothing was missed", self.issuer)
+
+    def catch_up(self) -> None:
+        """Do at once what the background threads do: keys if they are due, revocations until there are no more."""
+        self._is_background = False
+        if self.keys.keys is None or self.keys.due_in() <= 0:
+            self.keys.refresh()
+        if self.follower is not None:
+            try:
+                self.follower.follow()
+            except (TransportError, FeedRefused) as problem:
+                log.debug("the revocation feed of %s: %s", self.issuer, type(problem).__name__)
+        self._is_prepared = True
+        self.watch()
+
+    def metrics(self) -> dict[str, float]:
+        """Return counters and gauges by name."""
+        found: dict[str, float] = {
+            "keys": len(self.keys.keys or ()),
+            "key_fetches_total": self.keys.fetches,
+            "key_fetch_failures_total": self.keys.failures,
+            "revocations": len(self.table),
+            "feed_stale": self.is_stale,
+            "feed_stale_total": self.times_stale,
+        }
+        if self.follower is not None and self.introspector is not None:
+            found |= {
+                "feed_connects_total": self.follower.connects,
+                "feed_failures_total": self.follower.failures,
+                "feed_entries_total": self.follower.entries,
+                "feed_unknown_entries_total": self.follower.unknown_entries,
+                "introspections_total": self.introspector.asked,
+                "introspection_failures_total": self.introspector.failures,
+            }
+        return found
+
+    def close(self) -> None:
+        """End the background threads."""
+        self._stop.set()
+        if self.follower is not None:
+            self.follower.close()
+
+    def reset_after_fork(self) -> None:
+        """Forget the parent's threads and locks, keep what is known; the next request starts anew."""
+        self._reset()
+        self.keys.reset_after_fork()
+        if self.follower is not None:
+            self.follower.reset_after_fork()
+
+    def _reset(self) -> None:
+        self._starting = threading.Lock()
+        self._saying = threading.Lock()
+        self._stop = threading.Event()
+        self._has_started = False
+        self._is_prepared = False
+
+    def _start(self) -> None:
+        if self._has_started or not self._is_background or self._stop.is_set():
+            return
+        self._has_started = True
+        threading.Thread(target=self._keep_keys, name="mintmark-keys", daemon=True).start()
+        if self.follower is not None:
+            follow = self.follower.run
+            threading.Thread(target=follow, args=(self._stop,), name="mintmark-revocations", daemon=True).start()
+
+    def _keep_keys(self) -> None:
+        stop = self._stop
+        while not stop.wait(_TICK):
+            if self.keys.due_in() <= 0:
+                self.keys.refresh()
+            self.watch()
+
+    def _revoked(self, entries: Sequence[WireEntry]) -> None:
+        for entry in entries:
+            if entry.kid is not None:
+                self.keys.drop(entry.kid, entry.exp)
+        self._changed()
+
+    def _changed(self) -> None:
+        self.version = object()
+
+
+_alive: Final["weakref.WeakSet[Source]"] = weakref.WeakSet()
+
+
+def _reset_all_after_fork() -> None:
+    for source in list(_alive):
+        source.reset_after_fork()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_reset_all_after_fork)

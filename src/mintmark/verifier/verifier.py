@@ -1,0 +1,257 @@
+"""The verifier of a service: is this access token good, here and now?
+
+``verify`` looks at what is in memory: results of the last minutes, keys and revocations that background threads keep.
+It does I/O only at the first request, for a key id it has never seen, and where the issuer itself has to be asked.
+Every wait is a step of one generator, so that ``verify`` and ``averify`` are the same code.
+"""
+
+import asyncio
+import os
+import weakref
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Literal, Self
+
+from mintmark.jose import jwt
+from mintmark.verifier.errors import REJECTION_CODES, TokenRejected, VerifierUnavailable
+from mintmark.verifier.http import HTTPTransport
+from mintmark.verifier.judging import Judge, OnStale
+from mintmark.verifier.ports import SYSTEM_CLOCK, Clock, Transport
+from mintmark.verifier.source import Issuer, Source
+from mintmark.verifier.token import Token
+
+Introspect = Literal["when_needed", "always"]
+
+_POSTURES: Final = ("serve", "introspect", "deny")
+
+
+class Verifier:
+    """Verifies access tokens of the issuers it trusts. Safe to share between threads, and across forks.
+
+    Args:
+        issuer: The issuer identifier (an https URL; http on loopback), or several issuers as `Issuer` values.
+        audience: What this service is called in the ``aud`` of its tokens; one name or several. With one issuer only.
+        client_id: What this service is registered as at the issuer. Without it revocations are not heard of, and
+            opaque tokens cannot be verified.
+        client_secret: Its secret.
+        on_stale: What to do while the revocation feed is silent for longer than 15 seconds.
+        introspect: ``always`` asks the issuer about every token that is good by itself; answers are remembered.
+        leeway: Clock difference to forgive at ``exp`` and ``nbf``, seconds.
+        transport: How to reach issuers; the default is HTTPS by the standard library.
+        clock: Time; replaced in tests.
+
+    Raises:
+        ValueError: A setting is out of bounds, or contradicts another.
+    """
+
+    def __init__(
+        self,
+        issuer: str | Iterable[Issuer],
+        audience: str | Iterable[str] = (),
+        *,
+        client_id: str | None = None,
+        client_secret: str | None = None,
+        on_stale: OnStale = "serve",
+        introspect: Introspect = "when_needed",
+        leeway: int = 30,
+        transport: Transport | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        if isinstance(issuer, str):
+            issuers = [Issuer(url=issuer, audience=audience, client_id=client_id, client_secret=client_secret)]
+        else:
+            issuers = list(issuer)
+            if audience or client_id or client_secret:
+                raise ValueError("with several issuers, each has its own audience and client: give them to Issuer")
+        _check(issuers, on_stale, introspect, leeway)
+        transport = transport or HTTPTransport()
+        make = partial(Source, transport=transport, clock=clock, leeway=leeway)
+        self._sources: Final = {one.url: make(one) for one in issuers}
+        self._judge: Final = Judge(
+            self._sources,
+            clock=clock,
+            on_stale=on_stale,
+            asks_always=introspect == "always",
+            leeway=leeway,
+        )
+        # Bound once: the look-ups would be a good part of a cached verification.
+        self._results: Final = self._judge.results
+        self._now: Final = clock.now
+        self._uptime: Final = clock.uptime
+        self._rejections: Counter[str] = Counter()
+        self._unavailable = 0
+        self._verifications = 0
+        weakref.finalize(self, _close, list(self._sources.values()))
+        _alive.add(self)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Make the verifier that the environment describes.
+
+        ``MINTMARK_ISSUER`` and ``MINTMARK_AUDIENCE`` (names separated by spaces) are needed; ``MINTMARK_CLIENT_ID``,
+        ``MINTMARK_CLIENT_SECRET`` or ``MINTMARK_CLIENT_SECRET_FILE``, and ``MINTMARK_ON_STALE`` may be there.
+
+        Raises:
+            ValueError: One is missing or wrong; the message names it.
+        """
+        values = os.environ if environ is None else environ
+        for name in ("MINTMARK_ISSUER", "MINTMARK_AUDIENCE"):
+            if not values.get(name):
+                raise ValueError(f"{name} is not set")
+        on_stale = values.get("MINTMARK_ON_STALE", "serve")
+        if on_stale not in _POSTURES:
+            raise ValueError(f"MINTMARK_ON_STALE is one of {', '.join(_POSTURES)}")
+        return cls(
+            values["MINTMARK_ISSUER"],
+            values["MINTMARK_AUDIENCE"].split(),
+            client_id=values.get("MINTMARK_CLIENT_ID") or None,
+            client_secret=_secret(values),
+            on_stale=on_stale,  # type: ignore[arg-type] # looked at above
+        )
+
+    def verify(self, raw: str, *, on_stale: OnStale | None = None) -> Token:
+        """Return what the access token ``raw`` says.
+
+        Args:
+            raw: The token as it was sent, without ``Bearer``.
+            on_stale: Instead of the verifier's own, for this request.
+
+        Raises:
+            TokenRejected: It is not good; ``code`` says why.
+            VerifierUnavailable: That cannot be said just now.
+        """
+        result = self._results.young.get(raw)
+        if (
+            result is not None
+            and result.version is result.source.version
+            and self._uptime() < result.source.feed.fresh_until
+            and self._now() < result.until
+        ):
+            return result.token
+        steps = self._judge.steps(raw, on_stale)
+        with _Count(self):
+            while True:
+                try:
+                    wait = next(steps)
+                except StopIteration as done:
+                    return done.value  # type: ignore[no-any-return]
+                wait()
+
+    async def averify(self, raw: str, *, on_stale: OnStale | None = None) -> Token:
+        """Return what the access token ``raw`` says, without ever blocking the event loop (asyncio).
+
+        Arguments and errors are those of `verify`.
+        """
+        result = self._results.young.get(raw)
+        if (
+            result is not None
+            and result.version is result.source.version
+            and self._uptime() < result.source.feed.fresh_until
+            and self._now() < result.until
+        ):
+            return result.token
+        steps = self._judge.steps(raw, on_stale)
+        with _Count(self):
+            while True:
+                try:
+                    wait = next(steps)
+                except StopIteration as done:
+                    return done.value  # type: ignore[no-any-return]
+                await asyncio.to_thread(wait)
+
+    def catch_up(self) -> None:
+        """Fetch keys that are due, and read revocations until there are no more; for tests and scripts.
+
+        From then on nothing happens in the background: whoever calls this once has to go on calling it.
+        """
+        for source in self._sources.values():
+            source.catch_up()
+
+    def close(self) -> None:
+        """End the background threads; what is in memory goes on ageing."""
+        _close(self._sources.values())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def metrics(self) -> dict[str, float]:
+        """Return counters and gauges, named as Prometheus names them, labels included."""
+        found: dict[str, float] = {
+            "mintmark_verifier_verifications_total": self._verifications,
+            "mintmark_verifier_unavailable_total": self._unavailable,
+            "mintmark_verifier_results": self._judge.count,
+        }
+        for code in sorted(REJECTION_CODES):
+            found[f'mintmark_verifier_rejections_total{{code="{code}"}}'] = self._rejections[code]
+        for source in self._sources.values():
+            for name, value in source.metrics().items():
+                found[f'mintmark_verifier_{name}{{issuer="{source.issuer}"}}'] = value
+        return found
+
+
+class _Count:
+    """Counts how verifications end."""
+
+    __slots__ = ("_verifier",)
+
+    def __init__(self, verifier: Verifier) -> None:
+        self._verifier = verifier
+
+    def __enter__(self) -> None:
+        self._verifier._verifications += 1  # noqa: SLF001 - the other half of the same class
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, TokenRejected):
+            self._verifier._rejections[error.code] += 1  # noqa: SLF001
+        elif isinstance(error, VerifierUnavailable):
+            self._verifier._unavailable += 1  # noqa: SLF001
+
+
+def _check(issuers: list[Issuer], on_stale: str, introspect: str, leeway: int) -> None:
+    if not issuers:
+        raise ValueError("name at least one issuer")
+    if len({one.url for one in issuers}) < len(issuers):
+        raise ValueError("an issuer is named twice: give one Issuer several audiences instead")
+    if on_stale not in _POSTURES:
+        raise ValueError(f"on_stale is one of {', '.join(_POSTURES)}")
+    if introspect not in {"when_needed", "always"}:
+        raise ValueError("introspect is when_needed or always")
+    if not 0 <= leeway <= jwt.MAX_LEEWAY:
+        raise ValueError(f"leeway is 0 to {jwt.MAX_LEEWAY} seconds")
+    if (on_stale == "introspect" or introspect == "always") and any(one.client_id is None for one in issuers):
+        raise ValueError("to introspect, this service needs a client_id and client_secret at every issuer")
+
+
+def _secret(values: Mapping[str, str]) -> str | None:
+    path = values.get("MINTMARK_CLIENT_SECRET_FILE")
+    if not path:
+        return values.get("MINTMARK_CLIENT_SECRET") or None
+    try:
+        return Path(path).read_text().strip()
+    except OSError as problem:
+        raise ValueError(f"MINTMARK_CLIENT_SECRET_FILE cannot be read: {problem.strerror}") from None
+
+
+def _close(sources: Iterable[Source]) -> None:
+    for source in sources:
+        source.close()
+
+
+_alive: Final["weakref.WeakSet[Verifier]"] = weakref.WeakSet()
+
+
+def _reset_all_after_fork() -> None:
+    for verifier in list(_alive):
+        verifier._judge.reset_after_fork()  # noqa: SLF001 - the other half of the same class
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_reset_all_after_fork)
