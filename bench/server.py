@@ -7,6 +7,7 @@ from bench.seed import ISSUER, MASTER_KEY
 from bench.serving import listening, say_port
 from mintmark import bootstrap
 from mintmark.cli import logs, serving
+from mintmark.cli.listening import run
 from mintmark.config import Settings
 
 
@@ -28,4 +29,4 @@ async def serve(database: str) -> None:
 
 if __name__ == "__main__":
     (database_file,) = machine.pin_as_told()
-    serving.run(serve(database_file))
+    run(serve(database_file))

@@ -1,4 +1,4 @@
-"""How the bare server is run: uvicorn as ``mintmark.cli.serving`` configures it, on a free loopback port."""
+"""How the bare server is run: uvicorn as ``mintmark.cli.listening`` configures it, on a free loopback port."""
 
 import socket
 

@@ -232,7 +232,7 @@ async def _send(send: Send, reply: Reply, *, has_body: bool = True) -> None:
 
 
 CUT_OFF: Final = "mintmark.cut_off"
-"""ASGI extension: a server that can drop a connection at once, unsent bytes and all, offers it as a function here.
+"""ASGI extension: a server that can drop a connection at once, unsent bytes and all, offers the function ``now`` here.
 
 Without it, a server asked to close keeps what was not sent, and the connection, for as long as the receiver likes.
 """
@@ -256,33 +256,42 @@ class _Streaming:
 
     async def run(self, *, has_body: bool) -> None:
         """Send it until it ends, the receiver leaves or is too slow, or the server stops."""
-        pouring = asyncio.create_task(self._pour(has_body=has_body))
-        leaving = asyncio.create_task(self._gone())
+        patience = self.stream.patience
+        pouring = leaving = None
         try:
-            await asyncio.wait({pouring, leaving, self.stream.stopped}, return_when=asyncio.FIRST_COMPLETED)
-            if not pouring.done() and not leaving.done():
-                await _ended(pouring)
-                await self._end(_FAREWELL_SECONDS)
-            elif pouring.done():
-                await pouring
+            start = {"type": "http.response.start", "status": 200, "headers": self.stream.headers}
+            await self._hand_over(start, patience)
+            if has_body:
+                pouring = asyncio.create_task(self._pour(patience))
+                leaving = asyncio.create_task(self._gone())
+                await self._first_of(pouring, leaving)
+            else:
+                await self._end(patience)
         except Exception as problem:  # noqa: BLE001 - the edge, as in `_answer`; but the response has begun
             if isinstance(problem, _TooSlowError):
                 log.info("cut off", path=self.path, why="the receiver is too slow")
             else:
                 _log_fault(self.path, problem)
-            self._cut_off()
+            await self._cut_off(leaving)
         finally:
-            await _ended(pouring)
-            await _ended(leaving)
+            for task in (pouring, leaving):
+                if task is not None:
+                    await _ended(task)
             await self.stream.parts.aclose()
 
-    async def _pour(self, *, has_body: bool) -> None:
-        patience = self.stream.patience
-        start = {"type": "http.response.start", "status": 200, "headers": self.stream.headers}
-        await self._hand_over(start, patience)
-        if has_body:
-            async for part in self.stream.parts:
-                await self._hand_over({"type": "http.response.body", "body": part, "more_body": True}, patience)
+    async def _first_of(self, pouring: "asyncio.Task[None]", leaving: "asyncio.Task[None]") -> None:
+        await asyncio.wait({pouring, leaving, self.stream.stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if leaving.done():
+            return
+        if pouring.done():
+            await pouring
+            return
+        await _ended(pouring)
+        await self._end(_FAREWELL_SECONDS)
+
+    async def _pour(self, patience: float) -> None:
+        async for part in self.stream.parts:
+            await self._hand_over({"type": "http.response.body", "body": part, "more_body": True}, patience)
         await self._end(patience)
 
     async def _end(self, patience: float) -> None:
@@ -299,13 +308,18 @@ class _Streaming:
         while (await self.receive())["type"] != "http.disconnect":
             pass
 
-    def _cut_off(self) -> None:
-        cut_off = (self.scope.get("extensions") or {}).get(CUT_OFF)
-        if cut_off is not None:
-            cut_off()
+    async def _cut_off(self, leaving: "asyncio.Task[None] | None") -> None:
+        extension = (self.scope.get("extensions") or {}).get(CUT_OFF)
+        if extension is not None:
+            extension["now"]()
+            if leaving is not None:
+                # The server hears of it in a moment; to return before that looks like a response left unfinished.
+                await asyncio.wait({leaving}, timeout=_FAREWELL_SECONDS)
 
 
 async def _ended(task: "asyncio.Task[None]") -> None:
-    """Cancel ``task`` if it is still under way, and wait until it has ended."""
+    """Cancel ``task`` if it is still under way, and wait until it has ended, however it does."""
     task.cancel()
     await asyncio.wait({task})
+    if not task.cancelled():
+        task.exception()

@@ -27,8 +27,12 @@ from mintmark.system.limiting import MemoryLimiter
 from mintmark.system.passwords import Argon2Passwords
 from mintmark.system.signing import PoolSigner
 from mintmark.web.routes import UNKNOWN_BELOW, unknown_endpoint, web_routes
+from mintmark.web.streaming import Feed
 
+_HEAR_EVERY: Final = 0.1
+"""Seconds between two looks for revocations of other processes: one short read each."""
 _CATCH_UP_EVERY: Final = 1.0
+"""Seconds between two looks for keys that others changed."""
 
 log = structlog.get_logger("mintmark")
 
@@ -109,36 +113,53 @@ async def running(settings: Settings, world: World | None = None) -> AsyncIterat
         await store.close()
 
 
-def application(authority: Authority) -> ASGIApp:
-    """Return the ASGI application of a started authority: the JSON edge, the HTML edge, and answers for the rest."""
+def application(authority: Authority, feed: Feed | None = None) -> ASGIApp:
+    """Return the ASGI application of a started authority: the JSON edge, the HTML edge, and answers for the rest.
+
+    Whoever has to end the streams when the server stops passes the ``feed`` to close then.
+    """
     json_unknown, html_unknown = unknown_endpoint(), unknown_page(authority)
 
     async def unknown(scope: Scope, receive: Receive, send: Send) -> None:
         is_json = scope["path"].startswith(UNKNOWN_BELOW)
         await (json_unknown if is_json else html_unknown)(scope, receive, send)
 
-    return Router([*web_routes(authority), *page_routes(authority)], redirect_slashes=False, default=unknown)
+    return Router(
+        [*web_routes(authority, feed or Feed(authority)), *page_routes(authority)],
+        redirect_slashes=False,
+        default=unknown,
+    )
 
 
 @contextlib.asynccontextmanager
 async def chores(authority: Authority, *, cleanup_interval: int, cleanup_batch: int) -> AsyncIterator[None]:
-    """Run the background work while the context lasts: hear of changes every second, clean up every interval.
+    """Run the background work while the context lasts: hear of changes all the time, clean up every interval.
 
-    A failure is logged and tried again at the next turn; it never ends the work.
+    A failure is logged and tried again a second later; it never ends the work.
     """
 
+    async def catch_up(due_in: float) -> float:
+        await authority.keyring.refresh(authority.store)
+        if due_in > 0:
+            return due_in
+        done = await authority.upkeep(cleanup_batch)
+        if any(done.values()):
+            log.info("upkeep", **done)
+        return float(cleanup_interval)
+
     async def work() -> None:
-        due_in = 0.0
+        catch_up_in, clean_up_in, pause = _CATCH_UP_EVERY, 0.0, _HEAR_EVERY
         while True:
-            await asyncio.sleep(_CATCH_UP_EVERY)
-            due_in -= _CATCH_UP_EVERY
+            await asyncio.sleep(pause)
+            catch_up_in -= pause
+            clean_up_in -= pause
+            pause = _CATCH_UP_EVERY
             try:
-                await authority.catch_up()
-                if due_in <= 0:
-                    due_in = float(cleanup_interval)
-                    done = await authority.upkeep(cleanup_batch)
-                    if any(done.values()):
-                        log.info("upkeep", **done)
+                await authority.denylist.pull(authority.store)
+                if catch_up_in <= 0:
+                    catch_up_in = _CATCH_UP_EVERY
+                    clean_up_in = await catch_up(clean_up_in)
+                pause = _HEAR_EVERY
             except StoreUnavailableError as problem:
                 log.warning("store unavailable", during="upkeep", reason=str(problem))
             except Exception as problem:  # the work must go on; see the docstring

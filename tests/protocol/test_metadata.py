@@ -115,7 +115,7 @@ async def test_every_advertised_endpoint_is_there(mint: Installation) -> None:
     """Neither 404 nor 500 by GET or POST, and nothing needed is missing."""
     found = await metadata(mint)
     urls = {name: url for name, url in found.items() if name.endswith(("_endpoint", "_uri"))}
-    assert len(urls) == 7
+    assert len(urls) == 8
     for name, url in urls.items():
         async with mint.http() as http:
             statuses = {(await http.get(url)).status_code, (await http.post(url)).status_code}

@@ -22,6 +22,7 @@ from tests.storage.store_things import (
 )
 
 from mintmark.authority.ports import GrantSelector, Store, StoreUnavailableError
+from mintmark.oauth.revocations import KEPT_BEYOND_EXPIRY
 
 pytestmark = pytest.mark.anyio
 
@@ -75,7 +76,10 @@ async def test_an_ended_grant_goes_with_its_last_access_token(store: Store) -> N
     assert await store.sweep(NOW + 1, 10) == NOTHING
     await store.grants.end(GrantSelector(id=grant_id("g")), reason="x", at=NOW + 2, audit=event())
     assert await store.sweep(NOW + 99, 10) == NOTHING
-    assert await store.sweep(NOW + 100, 10) == {**NOTHING, "grants": 1, "revocations": 1}
+    assert await store.sweep(NOW + 100, 10) == {**NOTHING, "grants": 1}
+    # Its revocation is needed by verifiers that forgive that a token is over.
+    assert await store.sweep(NOW + 99 + KEPT_BEYOND_EXPIRY, 10) == NOTHING
+    assert await store.sweep(NOW + 100 + KEPT_BEYOND_EXPIRY, 10) == {**NOTHING, "revocations": 1}
 
 
 async def test_spent_grants_are_found_behind_many_that_are_needed(store: Store) -> None:
@@ -95,15 +99,20 @@ async def test_a_session_goes_with_either_limit(store: Store) -> None:
     assert await store.sweep(NOW + 20, 10) == {**NOTHING, "sessions": 1}
 
 
-async def test_revocations_and_keys_go_at_their_instant(store: Store) -> None:
-    await store.revocations.add(revocation("a", expires_at=NOW + 10), event())
-    await store.revocations.add(revocation("b", expires_at=NOW + 11), event())
+async def test_keys_go_at_their_instant(store: Store) -> None:
     keys = [signing_key("k1", removed_at=NOW + 10), signing_key("k2", removed_at=NOW + 11), signing_key("k3")]
     await store.keys.change([], keys, audit=event())
     assert await store.sweep(NOW + 9, 10) == NOTHING
-    assert await store.sweep(NOW + 10, 10) == {**NOTHING, "revocations": 1, "keys": 1}
-    assert [value for _, value, _ in await revoked(store)] == ["b"]
+    assert await store.sweep(NOW + 10, 10) == {**NOTHING, "keys": 1}
     assert await store.keys.signing_keys() == keys[1:]
+
+
+async def test_revocations_go_when_nobody_can_need_them(store: Store) -> None:
+    await store.revocations.add(revocation("a", expires_at=NOW + 10), event())
+    await store.revocations.add(revocation("b", expires_at=NOW + 11), event())
+    assert await store.sweep(NOW + 9 + KEPT_BEYOND_EXPIRY, 10) == NOTHING
+    assert await store.sweep(NOW + 10 + KEPT_BEYOND_EXPIRY, 10) == {**NOTHING, "revocations": 1}
+    assert [value for _, value, _ in await revoked(store)] == ["b"]
 
 
 async def test_a_sweep_deletes_no_more_than_it_may(store: Store) -> None:

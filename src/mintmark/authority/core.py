@@ -33,7 +33,7 @@ class Authority:
         await self.denylist.pull(self.store)
 
     async def catch_up(self) -> None:
-        """Read what other processes changed: keys and revocations. Called about once a second."""
+        """Read what other processes changed: keys and revocations."""
         await self.keyring.refresh(self.store)
         await self.denylist.pull(self.store)
 

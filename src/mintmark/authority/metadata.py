@@ -12,6 +12,7 @@ PATHS: Final = {
     "token_endpoint": f"{PREFIX}/token",
     "introspection_endpoint": f"{PREFIX}/introspect",
     "revocation_endpoint": f"{PREFIX}/revoke",
+    "revocations_endpoint": f"{PREFIX}/revocations",
     "userinfo_endpoint": f"{PREFIX}/userinfo",
     "end_session_endpoint": f"{PREFIX}/logout",
     "jwks_uri": "/.well-known/jwks.json",

@@ -44,11 +44,11 @@ def command(port: int, host: str) -> None:
             f"`mintmark dev` listens on loopback only ({', '.join(LOOPBACK)}): its passwords are weak and its keys are "
             "thrown away. `mintmark init` and `mintmark serve` make an authority that others may reach."
         )
-    from mintmark.cli import logs, serving
+    from mintmark.cli import listening, logs
 
-    listener = serving.listen(host, port, how_to_move=lambda free: f"`mintmark dev --port {free}`")
+    listener = listening.listen(host, port, how_to_move=lambda free: f"`mintmark dev --port {free}`")
     logs.configure("info", "console")
-    serving.run(_serve(host, port, listener))
+    listening.run(_serve(host, port, listener))
 
 
 async def _serve(host: str, port: int, listener: "socket.socket") -> None:
@@ -77,7 +77,7 @@ async def _serve(host: str, port: int, listener: "socket.socket") -> None:
 def _settings(host: str, port: int, master_key: bytes) -> "Settings":
     from pydantic import SecretBytes
 
-    from mintmark.cli.serving import url_of
+    from mintmark.cli.listening import url_of
     from mintmark.config import Settings
 
     return Settings(

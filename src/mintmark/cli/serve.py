@@ -28,9 +28,9 @@ def command() -> None:
     """
     settings = load_settings()
     # Serving needs all of it; loaded after the settings, so that mistakes there are told at once.
-    from mintmark.cli import logs, serving
+    from mintmark.cli import listening, logs
 
-    listener = serving.listen(
+    listener = listening.listen(
         settings.host,
         settings.port,
         how_to_move=lambda port: place.how_to_move(settings, port),
@@ -42,14 +42,14 @@ def command() -> None:
         say("The database is `memory:`: everything is forgotten when this process ends.")
     elif not Path(settings.database).exists():
         say(f"There is no database at {settings.database} yet; making an empty one.")
-    serving.run(_serve(settings, listener))
+    listening.run(_serve(settings, listener))
 
 
 async def _serve(settings: "Settings", listener: "socket.socket") -> None:
-    from mintmark.cli import serving
+    from mintmark.cli import listening, serving
 
     def ready() -> None:
-        where = serving.url_of(settings.host, settings.port)
+        where = listening.url_of(settings.host, settings.port)
         click.echo(f"mintmark is ready: {settings.issuer} (listening on {where})")
 
     with listener:

@@ -130,7 +130,7 @@ def _check_audience(claims: dict[str, Any], audience: str | Collection[str] | No
         raise _missing_or_bad(claims, "aud")
     if audience is None:
         return
-    if audience in names if isinstance(audience, str) else any(name in audience for name in names):
+    if audience in names if isinstance(audience, str) else not set(names).isdisjoint(audience):
         return
     raise JoseError("wrong_audience", "not meant for us", claim="aud")
 

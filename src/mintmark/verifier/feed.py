@@ -49,11 +49,11 @@ class FeedRefused(Exception):  # noqa: N818 - says what is the case, as its sibl
         self.status = status
 
 
-class FeedMalformed(TransportError):
+class FeedMalformed(TransportError):  # noqa: N818
     """What came is not the feed as agreed; asked again, the authority would probably send the same."""
 
 
-class _FeedUnknown(TransportError):
+class _FeedUnknown(TransportError):  # noqa: N818
     """There is no address to follow (yet)."""
 
 
@@ -179,7 +179,7 @@ class FeedFollower:
         self._decode = msgspec.json.Decoder(list[WireEntry]).decode
         self._pause = _FIRST_PAUSE
         self._forgot_at = -inf
-        self._said: str | None = None
+        self._said: set[str] = set()
         self._reset()
 
     def _reset(self) -> None:
@@ -223,6 +223,7 @@ class FeedFollower:
         while not stop.is_set():
             problem: Exception | None = None
             try:
+                self._forget_expired()
                 self.follow()
             except Exception as caught:  # noqa: BLE001 - without this thread revocations would be missed for good
                 problem = caught
@@ -280,8 +281,8 @@ class FeedFollower:
         self.fresh_until = since + self._stale_after
         if not self.caught_up.is_set():
             self.caught_up.set()
-        if self._said is not None:
-            self._said = None
+        if self._said:
+            self._said.clear()
             log.info("the revocation feed is followed again")
 
     def _apply(self, event: Event) -> None:
@@ -334,18 +335,20 @@ class FeedFollower:
             self._say(problem)
         if isinstance(problem, FeedRefused) and problem.status in _NOT_LET_IN | _NO_FEED:
             pause = _REFUSED_PAUSE
-        self._forget_expired()
         # Or all verifiers would come back at once after an outage.
         return pause * (1 + random.random() / 2)  # noqa: S311 - no secret
 
     def _say(self, problem: Exception) -> None:
-        """Log a problem when it begins: never the text of an exception we did not word, it may quote a secret."""
-        said = str(problem) if isinstance(problem, (TransportError, FeedRefused)) else type(problem).__name__
-        if said == self._said:
+        """Log a problem once, until the feed is followed again."""
+        said = str(problem) if isinstance(problem, FeedRefused) else type(problem).__name__
+        if said in self._said:
             return
-        self._said = said
-        if not isinstance(problem, FeedRefused):
-            log.warning("the revocation feed is not followed: %s (%s)", type(problem).__name__, said)
+        self._said.add(said)
+        if isinstance(problem, TransportError):
+            log.warning("the revocation feed is not followed: %s", problem)
+        elif not isinstance(problem, FeedRefused):
+            # Its text may quote anything, a secret as well.
+            log.error("the revocation feed is not followed: %s", said)
         elif problem.status in _NOT_LET_IN:
             log.error(
                 "the revocation feed is closed to the client %s (%s): check its secret, and that it is registered as "
@@ -355,6 +358,8 @@ class FeedFollower:
                 self._client_id,
             )
         elif problem.status in _NO_FEED:
-            log.warning("the authority has no revocation feed (%s): revoked tokens are accepted until they expire", said)
+            log.warning(
+                "the authority has no revocation feed (%s): revoked tokens are accepted until they expire", said
+            )
         else:
             log.warning("the revocation feed is not followed: %s", said)

@@ -5,7 +5,7 @@ A step that has to wait is yielded as something to call, on this thread or anoth
 
 from collections.abc import Callable, Generator, Mapping
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from mintmark.jose import base64url, jws, jwt, strict_json
 from mintmark.jose.errors import JoseError
@@ -18,6 +18,8 @@ from mintmark.verifier.token import Token
 OnStale = Literal["serve", "introspect", "deny"]
 """What to do with a good token while revocations may be missed: accept it, ask the issuer, or answer 503."""
 
+POSTURES: Final[frozenset[str]] = frozenset(get_args(OnStale))
+
 RESULT_LIFETIME: Final = 300
 """Seconds for which a verified token is remembered, or the issuer's answer about one."""
 
@@ -26,6 +28,14 @@ ACCESS_TOKEN_TYPE: Final = "at+jwt"
 _TEXT_CLAIMS: Final = ("sub", "client_id", "jti")
 
 Steps = Generator[Callable[[], object], None, Token]
+
+
+class _KeyMissing(Exception):  # noqa: N818 - says what is the case
+    """The key of a token is not known, and asking for it is worth while."""
+
+    def __init__(self, kid: str) -> None:
+        super().__init__()
+        self.kid = kid
 
 
 class Judge:
@@ -81,7 +91,10 @@ class Judge:
         Raises:
             TokenRejected: It is not good.
             VerifierUnavailable: That cannot be said just now.
+            ValueError: ``on_stale`` is no such thing; taken for the laxest, a slip of the pen would go unnoticed.
         """
+        if on_stale is not None and on_stale not in POSTURES:
+            raise ValueError(f"on_stale is one of {', '.join(sorted(POSTURES))}")
         if type(raw) is not str:
             raise TokenRejected("malformed")
         if len(raw) > jws.MAX_BYTES:
@@ -95,7 +108,13 @@ class Judge:
         posture = (on_stale or self._on_stale) if is_stale else None
         if posture == "deny":
             raise VerifierUnavailable("the revocation feed is silent")
-        token = (yield from self._locally(raw, source)) if is_jwt else None
+        token = None
+        if is_jwt:
+            try:
+                token = self._locally(raw, source)
+            except _KeyMissing as missing:
+                yield partial(source.keys.find, missing.kid)
+                token = self._locally(raw, source)
         if token is None or self._asks_always or posture == "introspect":
             return (yield from self._by_asking(raw, source, is_stale=is_stale))
         return token
@@ -119,48 +138,37 @@ class Judge:
             return self._only
         raise TokenRejected("malformed")
 
-    def _locally(self, raw: str, source: Source) -> Steps:
+    def _locally(self, raw: str, source: Source) -> Token:
         # Read before revocations are looked at: should some arrive meanwhile, the result counts as outdated.
         version = source.version
         result = self._verified.get(raw)
         if result is not None and result.source is source and self._is_still_good(raw, result, version, self._verified):
             return result.token
-        verified = yield from self._signature(raw, source)
+        keys = source.keys.keys
+        if keys is None:
+            raise VerifierUnavailable("no keys of the issuer are known")
+        now = self._clock.now()
         try:
+            verified = jws.verify(raw, keys)
             claims = jwt.judge(
                 verified,
                 typ=ACCESS_TOKEN_TYPE,
                 issuer=source.issuer,
                 audience=source.audience,
-                now=int(self._clock.now()),
+                now=int(now),
                 leeway=self._leeway,
             )
             _check_claims(claims)
         except JoseError as error:
+            if error.code == "unknown_key" and (kid := _kid(raw)) is not None and source.keys.may_find(kid):
+                raise _KeyMissing(kid) from None
             raise TokenRejected(_code(error), claim=error.claim) from None
         if source.table.revokes(claims, verified.key.kid):
             raise TokenRejected("revoked")
         token = Token.from_claims(claims, self._clock)
-        until = min(self._clock.now() + RESULT_LIFETIME, token.expires_at + self._leeway)
+        until = min(now + RESULT_LIFETIME, token.expires_at + self._leeway)
         self._verified.put(raw, Result(token, source, verified.key, version, until, 0.0))
         return token
-
-    def _signature(self, raw: str, source: Source) -> Generator[Callable[[], object], None, jws.Verified]:
-        is_second = False
-        while True:
-            keys = source.keys.keys
-            if keys is None:
-                raise VerifierUnavailable("no keys of the issuer are known")
-            try:
-                return jws.verify(raw, keys)
-            except JoseError as error:
-                if error.code == "unknown_key" and not is_second:
-                    kid = _kid(raw)
-                    if kid is not None and source.keys.may_find(kid):
-                        is_second = True
-                        yield partial(source.keys.find, kid)
-                        continue
-                raise TokenRejected(_code(error)) from None
 
     def _by_asking(self, raw: str, source: Source, *, is_stale: bool) -> Steps:
         if source.introspector is None:
@@ -217,6 +225,11 @@ def _check_claims(claims: Mapping[str, Any]) -> None:
             raise JoseError("bad_claim", "no text", claim=name)
     if "iat" not in claims:
         raise JoseError("missing_claim", "RFC 9068 §2.2", claim="iat")
+    if not isinstance(claims.get("gid", ""), str):
+        raise JoseError("bad_claim", "no text", claim="gid")
+    # A token bound to a key is worth nothing without a proof, and nobody asks for one here (RFC 9449 §7.1).
+    if "cnf" in claims:
+        raise JoseError("wrong_type", "bound to a key", claim="cnf")
 
 
 def _code(error: JoseError) -> RejectionCode:

@@ -48,6 +48,10 @@ class Issuer:
     def __post_init__(self) -> None:
         if (self.client_id is None) != (self.client_secret is None):
             raise ValueError("client_id and client_secret go together: give both, or neither")
+        if self.client_id == "" or self.client_secret == "":
+            raise ValueError("client_id or client_secret is empty")
+        # An iterator would be used up by the first who looks.
+        object.__setattr__(self, "audience", self.names)
         if not self.names:
             raise ValueError("audience is empty: name what this service is called in the `aud` of its tokens")
 
@@ -87,7 +91,7 @@ class Source:
         self._reset()
         if issuer.client_id is not None and issuer.client_secret is not None:
             self.follower = FeedFollower(
-                url_of=lambda: self.keys.endpoints and self.keys.endpoints.revocations_endpoint,
+                url_of=lambda: self.keys.endpoints.revocations_endpoint if self.keys.endpoints is not None else None,
                 client_id=issuer.client_id,
                 client_secret=issuer.client_secret,
                 transport=transport,
@@ -97,7 +101,7 @@ class Source:
                 stale_after=STALE_AFTER,
             )
             self.introspector = Introspector(
-                url_of=lambda: self.keys.endpoints and self.keys.endpoints.introspection_endpoint,
+                url_of=lambda: self.keys.endpoints.introspection_endpoint if self.keys.endpoints is not None else None,
                 client_id=issuer.client_id,
                 client_secret=issuer.client_secret,
                 transport=transport,
@@ -116,23 +120,27 @@ class Source:
 
     @property
     def is_prepared(self) -> bool:
-        """Whether there is nothing left that `prepare` could wait for."""
-        return self._is_prepared and (self.keys.keys is not None or self.keys.due_in() > 0)
+        """Whether there is nothing that `prepare` could wait for now."""
+        return self._is_prepared if self.keys.keys is not None else self.keys.due_in() > 0
 
     def prepare(self) -> None:
         """Start the background threads, and wait a moment for the first keys and revocations."""
         with self._starting:
             self._start()
-        if self.keys.keys is None:
+        # Of all who come while there are no keys, one asks for them; after a failure nobody does for a while.
+        if self.keys.keys is None and self.keys.due_in() <= 0:
             self.keys.refresh()
-        follower = self.follower
-        if follower is not None and self._is_background and self.keys.keys is not None and not self._is_prepared:
-            follower.caught_up.wait(_START_PATIENCE)
+        if self.keys.keys is None:
+            return
+        if self.follower is not None and self._has_started and not self._is_prepared:
+            self.follower.caught_up.wait(_START_PATIENCE)
         self._is_prepared = True
 
     def watch(self) -> None:
         """Say once that the revocations have become stale, and once that they are fresh again."""
         is_stale = self.is_stale
+        if is_stale == self._is_said_stale:
+            return
         with self._saying:
             if is_stale == self._is_said_stale:
                 return

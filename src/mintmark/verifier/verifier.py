@@ -18,14 +18,12 @@ from typing import Final, Literal, Self
 from mintmark.jose import jwt
 from mintmark.verifier.errors import REJECTION_CODES, TokenRejected, VerifierUnavailable
 from mintmark.verifier.http import HTTPTransport
-from mintmark.verifier.judging import Judge, OnStale
+from mintmark.verifier.judging import POSTURES, Judge, OnStale
 from mintmark.verifier.ports import SYSTEM_CLOCK, Clock, Transport
 from mintmark.verifier.source import Issuer, Source
 from mintmark.verifier.token import Token
 
 Introspect = Literal["when_needed", "always"]
-
-_POSTURES: Final = ("serve", "introspect", "deny")
 
 
 class Verifier:
@@ -102,8 +100,8 @@ class Verifier:
             if not values.get(name):
                 raise ValueError(f"{name} is not set")
         on_stale = values.get("MINTMARK_ON_STALE", "serve")
-        if on_stale not in _POSTURES:
-            raise ValueError(f"MINTMARK_ON_STALE is one of {', '.join(_POSTURES)}")
+        if on_stale not in POSTURES:
+            raise ValueError(f"MINTMARK_ON_STALE is one of {', '.join(sorted(POSTURES))}")
         return cls(
             values["MINTMARK_ISSUER"],
             values["MINTMARK_AUDIENCE"].split(),
@@ -132,13 +130,16 @@ class Verifier:
         ):
             return result.token
         steps = self._judge.steps(raw, on_stale)
-        with _Count(self):
+        self._verifications += 1
+        try:
             while True:
-                try:
-                    wait = next(steps)
-                except StopIteration as done:
-                    return done.value  # type: ignore[no-any-return]
+                wait = next(steps)
                 wait()
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]
+        except (TokenRejected, VerifierUnavailable) as problem:
+            self._count(problem)
+            raise
 
     async def averify(self, raw: str, *, on_stale: OnStale | None = None) -> Token:
         """Return what the access token ``raw`` says, without ever blocking the event loop (asyncio).
@@ -154,13 +155,16 @@ class Verifier:
         ):
             return result.token
         steps = self._judge.steps(raw, on_stale)
-        with _Count(self):
+        self._verifications += 1
+        try:
             while True:
-                try:
-                    wait = next(steps)
-                except StopIteration as done:
-                    return done.value  # type: ignore[no-any-return]
+                wait = next(steps)
                 await asyncio.to_thread(wait)
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]
+        except (TokenRejected, VerifierUnavailable) as problem:
+            self._count(problem)
+            raise
 
     def catch_up(self) -> None:
         """Fetch keys that are due, and read revocations until there are no more; for tests and scripts.
@@ -169,6 +173,12 @@ class Verifier:
         """
         for source in self._sources.values():
             source.catch_up()
+
+    def _count(self, problem: TokenRejected | VerifierUnavailable) -> None:
+        if isinstance(problem, TokenRejected):
+            self._rejections[problem.code] += 1
+        else:
+            self._unavailable += 1
 
     def close(self) -> None:
         """End the background threads; what is in memory goes on ageing."""
@@ -197,31 +207,13 @@ class Verifier:
         return found
 
 
-class _Count:
-    """Counts how verifications end."""
-
-    __slots__ = ("_verifier",)
-
-    def __init__(self, verifier: Verifier) -> None:
-        self._verifier = verifier
-
-    def __enter__(self) -> None:
-        self._verifier._verifications += 1  # noqa: SLF001 - the other half of the same class
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, TokenRejected):
-            self._verifier._rejections[error.code] += 1  # noqa: SLF001
-        elif isinstance(error, VerifierUnavailable):
-            self._verifier._unavailable += 1  # noqa: SLF001
-
-
 def _check(issuers: list[Issuer], on_stale: str, introspect: str, leeway: int) -> None:
     if not issuers:
         raise ValueError("name at least one issuer")
     if len({one.url for one in issuers}) < len(issuers):
         raise ValueError("an issuer is named twice: give one Issuer several audiences instead")
-    if on_stale not in _POSTURES:
-        raise ValueError(f"on_stale is one of {', '.join(_POSTURES)}")
+    if on_stale not in POSTURES:
+        raise ValueError(f"on_stale is one of {', '.join(sorted(POSTURES))}")
     if introspect not in {"when_needed", "always"}:
         raise ValueError("introspect is when_needed or always")
     if not 0 <= leeway <= jwt.MAX_LEEWAY:
@@ -235,9 +227,11 @@ def _secret(values: Mapping[str, str]) -> str | None:
     if not path:
         return values.get("MINTMARK_CLIENT_SECRET") or None
     try:
-        return Path(path).read_text().strip()
+        return Path(path).read_text(encoding="utf-8").strip() or None
     except OSError as problem:
         raise ValueError(f"MINTMARK_CLIENT_SECRET_FILE cannot be read: {problem.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError("MINTMARK_CLIENT_SECRET_FILE is no text") from None
 
 
 def _close(sources: Iterable[Source]) -> None:

@@ -7,17 +7,18 @@ from urllib.parse import urlsplit
 
 from starlette.routing import BaseRoute, Route
 
-from mintmark.asgi import Endpoint, Incoming, Render, Reply, endpoint
+from mintmark.asgi import Endpoint, Incoming, Render, Reply, Stream, endpoint
 from mintmark.authority.core import Authority
 from mintmark.authority.metadata import PATHS, PREFIX
 from mintmark.oauth.errors import OAuthError
-from mintmark.web import health, introspect, revoke, token, userinfo, well_known
+from mintmark.web import health, introspect, revocations, revoke, token, userinfo, well_known
 from mintmark.web.rendering import bearer_error_reply, error_reply
+from mintmark.web.streaming import Feed
 
-Answer = Callable[[Authority, Incoming], Awaitable[Reply]]
+Answer = Callable[[Authority, Incoming], Awaitable[Reply | Stream]]
 
 
-def web_routes(authority: Authority) -> list[BaseRoute]:
+def web_routes(authority: Authority, feed: Feed) -> list[BaseRoute]:
     """Return the routes of every JSON endpoint."""
     route = partial(_route, authority)
     post, get, both = ("POST",), ("GET",), ("GET", "POST")
@@ -34,6 +35,7 @@ def web_routes(authority: Authority) -> list[BaseRoute]:
         route(PATHS["introspection_endpoint"], introspect.introspect, post),
         route(PATHS["userinfo_endpoint"], userinfo.userinfo, both, render=bearer_error_reply, is_cors=True),
         route(PATHS["revocation_endpoint"], revoke.revoke, post, is_cors=True),
+        route(PATHS["revocations_endpoint"], partial(revocations.revocations, feed), get),
         route(PATHS["jwks_uri"], well_known.jwks, get, is_cors=True),
         *(route(path, well_known.metadata, get, is_cors=True) for path in documents),
         route("/livez", health.livez, get),
@@ -63,7 +65,7 @@ def _route(
     render: Render = error_reply,
     is_cors: bool = False,
 ) -> Route:
-    async def handler(incoming: Incoming) -> Reply:
+    async def handler(incoming: Incoming) -> Reply | Stream:
         return await answer(authority, incoming)
 
     return Route(path, endpoint(handler, methods, render, path=path, is_cors=is_cors))

@@ -15,7 +15,7 @@ import structlog
 from tests.unit.cli.command_line import Line
 
 from mintmark.bootstrap import real_world, running
-from mintmark.cli import asking, demo, dev, logs, place, serve, serving
+from mintmark.cli import asking, demo, dev, listening, logs, place, serve, serving
 from mintmark.cli.refusal import Refusal
 
 
@@ -27,14 +27,14 @@ def test_a_port_that_is_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(Refusal, match=rf"port {port} on 127.0.0.1 is taken.* is free: use \d+"):
-            serving.listen("127.0.0.1", port, how_to_move=move)
+            listening.listen("127.0.0.1", port, how_to_move=move)
 
 
 def test_two_listeners_never_share_a_port() -> None:
-    with serving.listen("127.0.0.1", 0, how_to_move=move) as first:
+    with listening.listen("127.0.0.1", 0, how_to_move=move) as first:
         port = first.getsockname()[1]
         with pytest.raises(Refusal):
-            serving.listen("127.0.0.1", port, how_to_move=move)
+            listening.listen("127.0.0.1", port, how_to_move=move)
 
 
 @pytest.mark.parametrize(
@@ -44,18 +44,18 @@ def test_other_reasons_not_to_listen(monkeypatch: pytest.MonkeyPatch, number: in
     def fail(*_: object) -> socket.socket:
         raise OSError(number, "no")
 
-    monkeypatch.setattr(serving, "_bound", fail)
+    monkeypatch.setattr(listening, "_bound", fail)
     with pytest.raises(Refusal, match=why):
-        serving.listen("10.0.0.1", 80, how_to_move=move)
+        listening.listen("10.0.0.1", 80, how_to_move=move)
 
 
 def test_no_port_near_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> socket.socket:
         raise OSError(errno.EADDRINUSE, "taken")
 
-    monkeypatch.setattr(serving, "_bound", fail)
+    monkeypatch.setattr(listening, "_bound", fail)
     with pytest.raises(Refusal, match="no port near it is free either"):
-        serving.listen("127.0.0.1", 65530, how_to_move=move)
+        listening.listen("127.0.0.1", 65530, how_to_move=move)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_no_port_near_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     [("127.0.0.1", "http://127.0.0.1:80"), ("::1", "http://[::1]:80"), ("localhost", "http://localhost:80")],
 )
 def test_urls(host: str, url: str) -> None:
-    assert serving.url_of(host, 80) == url
+    assert listening.url_of(host, 80) == url
 
 
 @pytest.mark.parametrize("style", ["json", "console"])

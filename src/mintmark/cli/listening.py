@@ -1,0 +1,157 @@
+"""Answering on a socket until a signal says stop: what every server of this command line shares."""
+
+import asyncio
+import contextlib
+import errno
+import socket
+import sys
+from collections.abc import Callable, Coroutine
+from types import FrameType
+from typing import Any, Final
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from mintmark.cli.refusal import Refusal
+
+BACKLOG: Final = 2048
+MAX_HEAD_BYTES: Final = 65_536
+_PORTS_TO_TRY: Final = 100
+
+
+class Protocol(HttpToolsProtocol):
+    """Cuts off whoever sends headers without end: the parser has no limit of its own."""
+
+    _head_bytes: int | None = None
+
+    def on_message_begin(self) -> None:
+        """Start counting."""
+        self._head_bytes = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Stop counting: bodies are the application's affair."""
+        self._head_bytes = None
+        super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        """Count, and close the connection beyond the limit."""
+        if self._head_bytes is not None:
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self.transport.close()
+                return
+            self._head_bytes += len(data)
+        super().data_received(data)
+
+
+class _Server(uvicorn.Server):
+    """Says when it is ready and when it stops, and ends with an ordinary exit instead of raising the signal again."""
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None], on_stop: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+        self._on_stop = on_stop
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._on_stop()
+        await super().shutdown(sockets=sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
+        self.force_exit = self.should_exit  # the second signal does not wait for anybody
+        self.should_exit = True
+
+
+def listen(host: str, port: int, *, how_to_move: Callable[[int], str]) -> socket.socket:
+    """Take the port, before anything else is done.
+
+    Args:
+        host: Address or name.
+        port: From 1 to 65535.
+        how_to_move: Says how to use the free port it is given.
+
+    Raises:
+        Refusal: The port is taken or not allowed, or the host is not an address of this machine.
+    """
+    try:
+        return _bound(host, port)
+    except OSError as error:
+        raise Refusal(_why_not(error, host, port, how_to_move)) from error
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    # create_server sets SO_REUSEADDR where that is safe; it listens at once, since a port that is bound but not
+    # listened to could be bound by a second process as well.
+    return socket.create_server((str(address[0]), port), family=family, backlog=BACKLOG)
+
+
+def _why_not(error: OSError, host: str, port: int, how_to_move: Callable[[int], str]) -> str:
+    if error.errno == errno.EADDRINUSE:
+        free = _free_port(host, port)
+        advice = f"{free} is free: {how_to_move(free)}" if free else "no port near it is free either"
+        return f"port {port} on {host} is taken, perhaps by another mintmark; {advice}"
+    if error.errno in {errno.EACCES, errno.EPERM}:
+        return f"this user may not listen on port {port}; use one from 1024 up, behind a proxy if need be"
+    return f"cannot listen on {host}: {error.strerror or error}; host must be an address of this machine"
+
+
+def _free_port(host: str, port: int) -> int | None:
+    for candidate in range(port + 1, min(port + 1 + _PORTS_TO_TRY, 65536)):
+        with contextlib.suppress(OSError), _bound(host, candidate):
+            return candidate
+    return None
+
+
+def url_of(host: str, port: int) -> str:
+    """Return where an address answers."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+async def answer(
+    application: Any,
+    listener: socket.socket,
+    *,
+    on_ready: Callable[[], None],
+    on_stop: Callable[[], None],
+    patience: int,
+    protocol: type[Protocol] = Protocol,
+) -> None:
+    """Answer requests until SIGINT or SIGTERM, then finish those under way; at most ``patience`` seconds.
+
+    Args:
+        application: An ASGI application; it is not told of the start and the end.
+        listener: As `listen` returns it.
+        on_ready: Called once connections are accepted.
+        on_stop: Called when the signal has come, before anything is waited for.
+        patience: Seconds.
+        protocol: Reads the requests.
+    """
+    config = uvicorn.Config(
+        application,
+        http=protocol,
+        # Until trusted proxies can be configured, nobody may say what address a request came from.
+        proxy_headers=False,
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=patience,
+    )
+    await _Server(config, on_ready, on_stop).serve(sockets=[listener])
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    """Run ``work`` on the fastest event loop there is."""
+    factory = None
+    if sys.platform != "win32":
+        import uvloop
+
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(work)
