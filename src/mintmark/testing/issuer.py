@@ -77,7 +77,7 @@ class Issuer:
     """An authority and the way to run its use cases. Safe to share between threads."""
 
     def __init__(self, url: str, clock: StandingClock) -> None:
-        policy = Policy(issuer=url, signing_algorithms=(ALGORITHM,))
+        policy = self.policy = Policy(issuer=url, signing_algorithms=(ALGORITHM,))
         randomness = SystemRandomness()
         self.keyring: Final = LentKeyring(policy, MasterKeys(bytes(MASTER_KEY_BYTES)), randomness)
         self._authority: Final = Authority(

@@ -47,9 +47,7 @@ class LentKeyring(Keyring):
         """Borrow a key; it is never stored, so there is nothing to wrap."""
         key = _POOL.lend()
         self._lent[key.kid] = key
-        return SigningKey(
-            kid=key.kid, alg=alg, public_jwk=key.public_jwk(), wrapped=b"", published_at=0, active_at=0
-        )
+        return SigningKey(kid=key.kid, alg=alg, public_jwk=key.public_jwk(), wrapped=b"", published_at=0, active_at=0)
 
     def _open(self, row: SigningKey) -> Key:
         return self._lent[row.kid]

@@ -31,7 +31,7 @@ from mintmark.verifier.errors import VerifierError
 from mintmark.verifier.judging import OnStale
 from mintmark.verifier.token import Names
 from mintmark.verifier.verifier import Verifier
-from mintmark.verifier.wsgi import sent_authorization
+from mintmark.verifier.wsgi import sent
 
 _View = TypeVar("_View", bound=Callable[..., Any])
 
@@ -99,9 +99,10 @@ def current_auth() -> Auth:
     Raises:
         ImproperlyConfigured: The application is not installed.
     """
-    if not apps.is_installed(MintmarkConfig.name):
-        raise ImproperlyConfigured(f'INSTALLED_APPS lacks "{MintmarkConfig.name}.{MintmarkConfig.__name__}"')
-    return cast("MintmarkConfig", apps.get_app_config(MintmarkConfig.label)).auth
+    try:
+        return cast("MintmarkConfig", apps.get_app_config(MintmarkConfig.label)).auth
+    except LookupError:
+        raise ImproperlyConfigured(f'INSTALLED_APPS lacks "{__name__}.{MintmarkConfig.__name__}"') from None
 
 
 def require(
@@ -134,7 +135,7 @@ def require(
         def sync_view(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
             auth = current_auth()
             try:
-                request.token = authorize(auth.verifier, sent_authorization(request.META), requirement)
+                request.token = authorize(auth.verifier, sent(request.META), requirement)
                 response = view(request, *args, **kwargs)
             except VerifierError as error:
                 return _response(auth.refusal(error))
@@ -143,13 +144,13 @@ def require(
         async def async_view(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
             auth = current_auth()
             try:
-                request.token = await aauthorize(auth.verifier, sent_authorization(request.META), requirement)
+                request.token = await aauthorize(auth.verifier, sent(request.META), requirement)
                 response = await view(request, *args, **kwargs)
             except VerifierError as error:
                 return _response(auth.refusal(error))
             return _private(response)
 
-        wrapper = functools.wraps(view)(async_view if _is_async(view) else sync_view)
+        wrapper: Any = functools.wraps(view)(async_view if _is_async(view) else sync_view)
         wrapper.csrf_exempt = True
         # Or LoginRequiredMiddleware would ask for a session.
         wrapper.login_required = False

@@ -25,7 +25,7 @@ from mintmark.verifier.errors import VerifierError
 from mintmark.verifier.judging import OnStale
 from mintmark.verifier.token import Names, Token
 from mintmark.verifier.verifier import Verifier
-from mintmark.verifier.wsgi import sent_authorization
+from mintmark.verifier.wsgi import sent
 
 _View = TypeVar("_View", bound=Callable[..., Any])
 
@@ -94,7 +94,7 @@ class Auth:
             @functools.wraps(view)
             async def async_view(*args: Any, **kwargs: Any) -> Any:
                 with self._refusing():
-                    token = await aauthorize(self._verifier, sent_authorization(request.environ), requirement)
+                    token = await aauthorize(self._verifier, sent(request.environ), requirement)
                     setattr(g, _KEY, token)
                     return await view(*args, **kwargs)
 
@@ -131,7 +131,7 @@ class Auth:
         target.register_error_handler(VerifierError, self._answer)
 
     def _authorize(self, requirement: Requirement) -> None:
-        setattr(g, _KEY, authorize(self._verifier, sent_authorization(request.environ), requirement))
+        setattr(g, _KEY, authorize(self._verifier, sent(request.environ), requirement))
 
     @contextmanager
     def _refusing(self) -> Iterator[None]:

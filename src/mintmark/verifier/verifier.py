@@ -9,7 +9,8 @@ import asyncio
 import os
 import weakref
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -65,20 +66,10 @@ class Verifier:
             if audience or client_id or client_secret:
                 raise ValueError("with several issuers, each has its own audience and client: give them to Issuer")
         _check(issuers, on_stale, introspect, leeway)
-        transport = transport or HTTPTransport()
-        make = partial(Source, transport=transport, clock=clock, leeway=leeway)
-        self._sources: Final = {one.url: make(one) for one in issuers}
-        self._judge: Final = Judge(
-            self._sources,
-            clock=clock,
-            on_stale=on_stale,
-            asks_always=introspect == "always",
-            leeway=leeway,
-        )
-        # Bound once: the look-ups would be a good part of a cached verification.
-        self._results: Final = self._judge.results
-        self._now: Final = clock.now
-        self._uptime: Final = clock.uptime
+        self._on_stale: Final[OnStale] = on_stale
+        self._introspect: Final[Introspect] = introspect
+        self._leeway: Final = leeway
+        self._trust(issuers, transport or HTTPTransport(), clock)
         self._rejections: Counter[str] = Counter()
         self._unavailable = 0
         self._verifications = 0
@@ -191,6 +182,43 @@ class Verifier:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def audience(self) -> frozenset[str]:
+        """What this service is called in the ``aud`` of its tokens, at whichever issuer."""
+        return frozenset().union(*(source.audience for source in self._sources.values()))
+
+    @contextmanager
+    def trusting(
+        self, issuer: str, *, client_id: str, client_secret: str, transport: Transport, clock: Clock
+    ) -> Iterator[None]:
+        """Trust only ``issuer`` while the context lasts; for tests, see `mintmark.testing.Mint.adopt`.
+
+        The audience and the options stay. Nobody may be verifying when the context begins or ends.
+        """
+        own = self._sources, self._judge, self._results, self._now, self._uptime
+        stand_in = Issuer(url=issuer, audience=self.audience, client_id=client_id, client_secret=client_secret)
+        self._trust([stand_in], transport, clock)
+        try:
+            yield
+        finally:
+            self.close()
+            self._sources, self._judge, self._results, self._now, self._uptime = own
+
+    def _trust(self, issuers: Iterable[Issuer], transport: Transport, clock: Clock) -> None:
+        make = partial(Source, transport=transport, clock=clock, leeway=self._leeway)
+        self._sources = {one.url: make(one) for one in issuers}
+        self._judge = Judge(
+            self._sources,
+            clock=clock,
+            on_stale=self._on_stale,
+            asks_always=self._introspect == "always",
+            leeway=self._leeway,
+        )
+        # Bound once: the look-ups would be a good part of a cached verification.
+        self._results = self._judge.results
+        self._now = clock.now
+        self._uptime = clock.uptime
 
     def metrics(self) -> dict[str, float]:
         """Return counters and gauges, named as Prometheus names them, labels included."""

@@ -1,5 +1,9 @@
-"""WSGI (PEP 3333): a middleware that lets only requests with a good token through."""
+"""Bearer tokens for any WSGI application (PEP 3333).
 
+app = BearerMiddleware(app, verifier, scope="orders:read")
+"""
+
+import sys
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -11,12 +15,15 @@ from mintmark.verifier.judging import OnStale
 from mintmark.verifier.token import Names
 from mintmark.verifier.verifier import Verifier
 
-ENVIRON_KEY: Final = "mintmark.token"
-"""Where the application finds its `Token`."""
+TOKEN_KEY: Final = "mintmark.token"
+"""Where the verified `Token` is in the environ."""
 
 
 class BearerMiddleware:
-    """Protects a WSGI application; the token is in ``environ["mintmark.token"]``.
+    """Lets requests through that bring a good token; it is in ``environ["mintmark.token"]``.
+
+    A `VerifierError` that the application raises when it is called, as by ``token.require(role="clerk")``, is answered
+    as well, unless its response has begun.
 
     Args:
         app: What is protected.
@@ -56,19 +63,19 @@ class BearerMiddleware:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
         try:
-            environ[ENVIRON_KEY] = authorize(self._verifier, sent_authorization(environ), self._requirement)
+            environ[TOKEN_KEY] = authorize(self._verifier, sent(environ), self._requirement)
+            return self._app(environ, start_response)
         except VerifierError as error:
             answer = refusal(error, realm=self._realm, resource_metadata=self._resource_metadata)
-        else:
-            return self._app(environ, start_response)
-        length = ("content-length", str(len(answer.body)))
-        start_response(f"{answer.status} {HTTPStatus(answer.status).phrase}", [*answer.headers, length])
+            headers = [*answer.headers, ("content-length", str(len(answer.body)))]
+            # The server raises what it is given if the response has begun.
+            start_response(f"{answer.status} {HTTPStatus(answer.status).phrase}", headers, sys.exc_info())
         # Not every server drops it by itself (RFC 9110 §9.3.2).
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
 
 
-def sent_authorization(environ: Mapping[str, Any]) -> list[str]:
-    """Return the ``Authorization`` headers of a request, for `bearer.sent_token`; also of Django's ``META``."""
+def sent(environ: Mapping[str, Any]) -> list[str]:
+    """Return the ``Authorization`` headers of a request as far as they can be told apart; Django's ``META`` will do."""
     value = environ.get("HTTP_AUTHORIZATION")
     if value is None:
         return []
