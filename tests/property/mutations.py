@@ -8,6 +8,7 @@ import json
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256, sha512
 from hmac import digest
 from typing import Any, Final
@@ -187,7 +188,19 @@ def json_texts(forge: Forge, good: str, names: tuple[str, ...], made: Callable[[
         yield f"{name} twice, once escaped", made(f'{good[:-1]}, "{escaped}": {value}}}')
     yield "an unknown member twice", made(f'{good[:-1]}, "u": 1, "u": 2}}')
     yield "a nested member twice", made(f'{good[:-1]}, "u": {{"a": 1, "a": 2}}}}')
-    for said in ("", "null", "[]", f"[{good}]", f'"{len(good)}"', "1", "{}", "{", good[:-1], f"{good}{good}", f"{good}x"):
+    for said in (
+        "",
+        "null",
+        "[]",
+        f"[{good}]",
+        f'"{len(good)}"',
+        "1",
+        "{}",
+        "{",
+        good[:-1],
+        f"{good}{good}",
+        f"{good}x",
+    ):
         yield f"text {said[:2]}…{said[-2:]} of {len(said)}", made(said)
     yield "trailing comma", made(f"{good[:-1]},}}")
     yield "single quotes", made(good.replace('"', "'"))
@@ -218,7 +231,7 @@ def claim_values(forge: Forge) -> Cases:
 
 def issuers_and_audiences(forge: Forge) -> Cases:
     """What is almost our name, or the issuer's."""
-    near = {
+    near: dict[str, Callable[[str], Any]] = {
         "prefix": lambda name: name[:-1],
         "suffix": lambda name: name + "x",
         "slash": lambda name: name + "/",
@@ -258,7 +271,18 @@ def times(forge: Forge) -> Cases:
             yield f"{name} now{offset:+}", forge.claiming(**{name: NOW + offset})
             if isinstance(offset, int):
                 yield f"{name} now{offset:+} as text", forge.claiming(**{name: str(NOW + offset)})
-        for value in (2**31, 2**53 + 1, 10**18, 10**30, 1e18, 1e300, -1e300, [NOW], {"at": NOW}, "2030-01-01T00:00:00Z"):
+        for value in (
+            2**31,
+            2**53 + 1,
+            10**18,
+            10**30,
+            1e18,
+            1e300,
+            -1e300,
+            [NOW],
+            {"at": NOW},
+            "2030-01-01T00:00:00Z",
+        ):
             yield f"{name}={_name(value)}", forge.claiming(**{name: value})
     yield "exp before iat", forge.claiming(iat=NOW + 20, exp=NOW + 10)
     yield "exp before nbf", forge.claiming(nbf=NOW + 20, exp=NOW + 10)
@@ -270,18 +294,26 @@ def encodings(forge: Forge) -> Cases:
     header, payload = json.dumps(forge.header), json.dumps(CLAIMS)
     for rest in (1, 2):
         odd = {"header": header, "payload": payload}
-        for part in odd:
-            text = odd[part]
-            text += " " * ((rest - len(text)) % 3)
+        for part, text in odd.items():
+            text += " " * ((rest - len(text)) % 3)  # noqa: PLW2901
             encoded = base64url.encode_bytes(text.encode())
-            parts = {name: base64url.encode_bytes(value.encode()) for name, value in odd.items()} | {part: encoded}
+            parts = {name: base64url.encode_bytes(value.encode()) for name, value in odd.items()}
             for what, spoilt in _spoilt(encoded):
-                yield f"{part} {rest} over, {what}", forge.texts(*(parts | {part: spoilt}).values())
+                both = parts | {part: spoilt}
+                yield f"{part} {rest} over, {what}", forge.texts(both["header"], both["payload"])
     good = forge.raw()
     head, body, signature = good.split(".")
     for what, spoilt in _spoilt(signature.encode()):
         yield f"signature {what}", f"{head}.{body}.{spoilt.decode()}"
-    around = {"space": " ", "tab": "\t", "newline": "\n", "crlf": "\r\n", "nbsp": "\u00a0", "nul": "\0", "bom": "\ufeff"}
+    around = {
+        "space": " ",
+        "tab": "\t",
+        "newline": "\n",
+        "crlf": "\r\n",
+        "nbsp": "\u00a0",
+        "nul": "\0",
+        "bom": "\ufeff",
+    }
     for what, char in around.items():
         yield f"{what} before", char + good
         yield f"{what} after", good + char
@@ -367,27 +399,30 @@ def _confused(forge: Forge) -> Cases:
         "nothing": b"",
     }
     for what, secret in secrets.items():
-        yield f"HS256 with the {what}", forge.signed_otherwise(lambda m, s=secret: digest(s, m, "sha256"), alg="HS256")
+        yield f"HS256 with the {what}", forge.signed_otherwise(partial(digest, secret, digest="sha256"), alg="HS256")
         yield (
             f"HMAC under its own name with the {what}",
-            forge.signed_otherwise(lambda m, s=secret: digest(s, m, "sha256")),
+            forge.signed_otherwise(partial(digest, secret, digest="sha256")),
         )
     for none in ("none", "None", "NONE", "nOnE", ""):
         yield f"unsigned, alg {none!r}", forge.signed_otherwise(lambda _: b"", alg=none)
         yield f"unsigned without kid, alg {none!r}", forge.signed_otherwise(lambda _: b"", alg=none, kid=...)
-    yield "own key in the header", forge.signed_otherwise(
-        lambda m: forge.sign(m, forge.stranger), jwk=forge.stranger.public_jwk()
+    yield (
+        "own key in the header",
+        forge.signed_otherwise(partial(forge.sign, signer=forge.stranger), jwk=forge.stranger.public_jwk()),
     )
-    yield "own kid in the header", forge.signed_otherwise(
-        lambda m: forge.sign(m, forge.stranger), kid=forge.stranger.kid
+    yield (
+        "own kid in the header",
+        forge.signed_otherwise(partial(forge.sign, signer=forge.stranger), kid=forge.stranger.kid),
     )
     for other in ALGS:
         if other != forge.alg:
             theirs = key(f"differential-{other}", other)
-            yield f"{other} with its own key, under this kid", forge.signed_otherwise(
-                lambda m, k=theirs: forge.sign(m, k), alg=other
+            yield (
+                f"{other} with its own key, under this kid",
+                forge.signed_otherwise(partial(forge.sign, signer=theirs), alg=other),
             )
-            yield f"{other} signature under this alg", forge.signed_otherwise(lambda m, k=theirs: forge.sign(m, k))
+            yield f"{other} signature under this alg", forge.signed_otherwise(partial(forge.sign, signer=theirs))
 
 
 def _rsa(forge: Forge, message: bytes, signature: bytes) -> Cases:
@@ -433,8 +468,11 @@ def _eddsa(forge: Forge, message: bytes, signature: bytes) -> Cases:
     yield "s plus the order", jws.assemble(message, r + (s + ED25519_ORDER).to_bytes(32, "little"))
     yield "s the order", jws.assemble(message, r + ED25519_ORDER.to_bytes(32, "little"))
     yield "r the neutral point", jws.assemble(message, (1).to_bytes(32, "little") + bytes(32))
-    yield "r of order eight", jws.assemble(
-        message, bytes.fromhex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a") + bytes(32)
+    yield (
+        "r of order eight",
+        jws.assemble(
+            message, bytes.fromhex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a") + bytes(32)
+        ),
     )
     private = forge.key.signing
     assert isinstance(private, ed25519.Ed25519PrivateKey)

@@ -159,7 +159,7 @@ async def test_a_long_list_comes_in_pages(mint: Installation) -> None:
             Revocation(kind="jti", value=name, expires_at=mint.clock.now() + 900), event()
         )
     await mint.authority.catch_up()
-    seen, position, mores = list[str](), "0", []
+    seen, position, mores = list[str](), "0", list[bool]()
     while not mores or mores[-1]:
         page = await read(mint, cursor=position)
         seen += names_in(page)

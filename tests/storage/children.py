@@ -7,7 +7,7 @@ import sqlite3
 import sys
 from pathlib import Path
 
-from tests.storage.store_things import NOW, client, event, grant, step
+from tests.storage.store_things import NOW, client, event, grant, revocation, step
 
 from mintmark.storage.sqlite import SQLiteStore
 from mintmark.storage.sqlite.migrations import Migration, migrate, migrations
@@ -32,6 +32,20 @@ async def add_clients(path: Path, prefix: str) -> None:
     """Open the file, perhaps as the first, and add 50 clients, all at once."""
     store = SQLiteStore.open(path, now=NOW)
     await asyncio.gather(*(store.clients.add(client(f"{prefix}{number}")) for number in range(50)))
+    await store.close()
+
+
+async def revoke_many(path: Path, prefix: str, count: str) -> None:
+    """Add revocations one after the other, some of them at a time; begin when told on standard input."""
+    store = SQLiteStore.open(path, now=NOW)
+    os.write(1, b"ready\n")
+    await asyncio.to_thread(sys.stdin.readline)
+
+    async def add(lane: int) -> None:
+        for number in range(lane, int(count), 4):
+            await store.revocations.add(revocation(f"{prefix}{number}"), event())
+
+    await asyncio.gather(*(add(lane) for lane in range(4)))
     await store.close()
 
 

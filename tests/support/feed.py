@@ -97,7 +97,7 @@ class Reader:
     Attributes:
         events: Those that came and were not looked at yet.
         parts: The bytes of the parts, as they came.
-        is_blocked: Whether it takes nothing; what was being sent then never is.
+        gate: While it is not set, nothing is taken: what is sent then has to wait.
         was_cut_off: Whether the server dropped the connection.
         is_whole: Whether the response came to its proper end.
     """
@@ -123,7 +123,8 @@ class Reader:
         self.headers: dict[bytes, bytes] = {}
         self.events: deque[Event] = deque()
         self.parts: list[bytes] = []
-        self.is_blocked = False
+        self.gate = asyncio.Event()
+        self.gate.set()
         self.was_cut_off = False
         self.is_whole = False
         self._has_asked = False
@@ -173,8 +174,7 @@ class Reader:
         return {"type": "http.disconnect"}
 
     async def _send(self, message: MutableMapping[str, Any]) -> None:
-        if self.is_blocked:
-            await asyncio.Event().wait()
+        await self.gate.wait()
         if message["type"] == "http.response.start":
             self.status, self.headers = message["status"], dict(message["headers"])
             return

@@ -10,7 +10,15 @@ from typing import Any, Final
 from urllib.parse import parse_qs
 
 import msgspec
-from tests.support.verifying import ISSUER, Asked, FakeClock, ScriptedTransport, json_response, jwks_response, metadata_of
+from tests.support.verifying import (
+    ISSUER,
+    Asked,
+    FakeClock,
+    ScriptedTransport,
+    json_response,
+    jwks_response,
+    metadata_of,
+)
 
 from mintmark.jose import jwk, jwt
 from mintmark.jose.algorithms import Algorithm

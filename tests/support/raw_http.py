@@ -1,7 +1,7 @@
 """Servers that say exactly what a test wants, octet by octet, and certificates made for them."""
 
 import contextlib
-import datetime
+import datetime as dt
 import ipaddress
 import re
 import socket
@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-_DAY = datetime.timedelta(days=1)
+_DAY = dt.timedelta(days=1)
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 
@@ -218,7 +218,7 @@ def _alternative(name: str) -> x509.GeneralName:
 def _builder(
     subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, first_day: int, last_day: int
 ) -> x509.CertificateBuilder:
-    today = datetime.datetime.now(datetime.UTC)  # noqa: TID251 - OpenSSL looks at the real time
+    today = dt.datetime.now(dt.UTC)  # noqa: TID251 - OpenSSL looks at the real time
     return (
         x509.CertificateBuilder()
         .subject_name(subject)

@@ -1,13 +1,15 @@
 """An authority in a process of its own, for real browsers and real clients; the SQLite store, real time, real sockets.
 
-``served()`` starts ``python -m tests.support.serving DATABASE APPLICATION``, which prints one JSON line when it is ready
-and ends when it is told to or when its standard input closes, so it never outlives the tests.
+``served()`` starts ``python -m tests.support.serving DATABASE APPLICATION PACE``, which serves as ``mintmark serve``
+does, prints one JSON line when it is ready, and ends when it is told to or when its standard input closes, so it never
+outlives the tests.
 """
 
 import asyncio
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -17,7 +19,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import structlog
-import uvicorn
 from pydantic import SecretBytes
 from tests.support.installation import API, PASSWORD
 
@@ -27,8 +28,10 @@ from mintmark.authority.model import Client, Resource
 from mintmark.authority.people import create_user
 from mintmark.authority.registration import create_client
 from mintmark.authority.resources import create_resource
+from mintmark.cli import listening, serving
 from mintmark.config import Settings
 from mintmark.system.clock import SystemClock, SystemRandomness
+from mintmark.web.streaming import Feed, Pace
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 SCOPES: Final = ("orders:read", "orders:write")
@@ -52,14 +55,16 @@ class Served:
 
 
 @contextlib.contextmanager
-def served(directory: Path, application: str) -> Iterator[Served]:
+def served(directory: Path, application: str, pace: Pace | None = None) -> Iterator[Served]:
     """Run an authority while the context lasts.
 
     Args:
         directory: Takes its database and its log.
         application: Origin of the application that the clients belong to.
+        pace: Of its revocation feed.
     """
-    command = [sys.executable, "-m", "tests.support.serving", str(directory / "authority.sqlite3"), application]
+    database, encoded_pace = str(directory / "authority.sqlite3"), json.dumps(asdict(pace or Pace()))
+    command = [sys.executable, "-m", "tests.support.serving", database, application, encoded_pace]
     # What the person at this machine has set must not reach the tests.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MINTMARK_")}
     with (
@@ -81,29 +86,34 @@ def served(directory: Path, application: str) -> Iterator[Served]:
                 process.kill()
 
 
-async def _serve(database: str, application: str) -> None:
+async def _serve(database: str, application: str, pace: Pace) -> None:
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        loop.remove_reader(sys.stdin)
+        signal.raise_signal(signal.SIGTERM)
+
     with socket.create_server(("127.0.0.1", 0)) as listener:
         issuer = f"http://127.0.0.1:{listener.getsockname()[1]}"
         settings = Settings(issuer=issuer, database=database, master_key=SecretBytes(bytes(32)))
         world = bootstrap.World(SystemClock(), SystemRandomness(), has_cheap_passwords=True)
-        async with (
-            bootstrap.running(settings, world) as authority,
-            bootstrap.chores(authority, cleanup_interval=1, cleanup_batch=100),
-        ):
-            config = uvicorn.Config(
-                bootstrap.application(authority),
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_graceful_shutdown=1,
-            )
-            server = uvicorn.Server(config)
-            asyncio.get_running_loop().add_reader(sys.stdin, setattr, server, "should_exit", True)
+        async with bootstrap.running(settings, world) as authority:
             inhabitants = await _settle(authority, application)
-            print(json.dumps(asdict(inhabitants)), flush=True)
-            await server.serve(sockets=[listener])
+
+            def ready() -> None:
+                loop.add_reader(sys.stdin, stop)
+                print(json.dumps(asdict(inhabitants)), flush=True)
+
+            await serving.serve(
+                authority,
+                listener,
+                on_ready=ready,
+                patience=1,
+                cleanup_interval=1,
+                cleanup_batch=100,
+                feed=Feed(authority, pace),
+            )
 
 
 async def _settle(authority: Authority, application: str) -> Served:
@@ -154,4 +164,5 @@ async def _settle(authority: Authority, application: str) -> Served:
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(*sys.argv[1:]))
+    place, origin, encoded = sys.argv[1:]
+    listening.run(_serve(place, origin, Pace(**json.loads(encoded))))

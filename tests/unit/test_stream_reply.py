@@ -97,7 +97,7 @@ async def test_when_the_server_stops_the_response_ends_properly(source: Source) 
 async def test_when_the_server_stops_who_takes_nothing_is_cut_off(source: Source) -> None:
     """The stop waits for nobody."""
     async with Reader(source.app()) as reader:
-        reader.is_blocked = True
+        reader.gate.clear()
         source.put(b"one")
         await settle()
         source.stopped.set_result(None)
@@ -108,7 +108,7 @@ async def test_when_the_server_stops_who_takes_nothing_is_cut_off(source: Source
 async def test_who_takes_too_long_is_cut_off(source: Source) -> None:
     with capture_logs() as logs:
         async with Reader(source.app(patience=0)) as reader:
-            reader.is_blocked = True
+            reader.gate.clear()
             source.put(b"one")
             await reader.ended()
     assert (reader.was_cut_off, reader.is_whole, source.is_closed) == (True, False, True)

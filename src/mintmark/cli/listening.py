@@ -119,6 +119,7 @@ async def answer(
     on_stop: Callable[[], None],
     patience: int,
     protocol: type[Protocol] = Protocol,
+    keep_alive: int = 5,
 ) -> None:
     """Answer requests until SIGINT or SIGTERM, then finish those under way; at most ``patience`` seconds.
 
@@ -129,6 +130,7 @@ async def answer(
         on_stop: Called when the signal has come, before anything is waited for.
         patience: Seconds.
         protocol: Reads the requests.
+        keep_alive: Seconds for which a connection may be silent between two requests.
     """
     config = uvicorn.Config(
         application,
@@ -141,6 +143,7 @@ async def answer(
         log_config=None,
         server_header=False,
         backlog=BACKLOG,
+        timeout_keep_alive=keep_alive,
         timeout_graceful_shutdown=patience,
     )
     await _Server(config, on_ready, on_stop).serve(sockets=[listener])

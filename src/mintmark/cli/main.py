@@ -16,6 +16,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "dev": "Start an authority for development: in memory, on this machine only.",
         "init": "Set up an authority in a folder: settings, keys, database, administrator.",
         "serve": "Run the authority.",
+        "guard": "Answer a gateway (nginx, Traefik, Envoy, HAProxy) for each request whether it may pass.",
         "doctor": "Find out what is wrong, and how to mend it.",
     },
     "What is registered": {

@@ -76,11 +76,8 @@ class Edge:
 
     def answer(self, request: Request) -> Response:
         """Answer as the authority does, errors included (RFC 6749 §5.2)."""
-        route = self._routes.get(request.url)
         try:
-            if route is None:
-                raise OAuthError("invalid_request", "There is no such endpoint", status=404)
-            return route(request)
+            return self._routes.get(request.url, _unknown)(request)
         except OAuthError as error:
             return _refusal(error)
 
@@ -163,6 +160,10 @@ def _request(form: Parameters) -> TokenRequest:
             return ClientCredentialsRequest(scope=scope, resources=form.resources)
         case _:
             raise OAuthError("unsupported_grant_type", "The grant type is not supported")
+
+
+def _unknown(_request: Request) -> Response:
+    raise OAuthError("invalid_request", "There is no such endpoint", status=404)
 
 
 def _required(form: Parameters, name: str) -> str:

@@ -6,10 +6,13 @@ end at the first step, with or without an event loop around.
 
 import threading
 from collections.abc import Coroutine, Sequence
+from dataclasses import replace
 from typing import Any, Final, NoReturn, TypeVar
 
+from mintmark.authority import keyring as keyrings
 from mintmark.authority.core import Authority
 from mintmark.authority.denylist import Denylist
+from mintmark.authority.model import AuditEvent
 from mintmark.authority.policy import Policy
 from mintmark.authority.wrapping import MASTER_KEY_BYTES, MasterKeys
 from mintmark.jose import jws
@@ -101,12 +104,37 @@ class Issuer:
             if not self._has_started:
                 _result_of(self._authority.start())
                 self._has_started = True
+                self._backdate()
         return self._authority
 
     def run(self, use_case: Coroutine[Any, Any, _Result]) -> _Result:
         """Return what ``use_case`` returns."""
         with self._running:
             return _result_of(use_case)
+
+    def rotate(self) -> None:
+        """Let the next key sign at once."""
+        authority = self.authority
+        self._backdate()
+        self.run(keyrings.rotate(self.keyring, authority.store, authority.clock, ALGORITHM))
+
+    def retire(self) -> None:
+        """Take the key that signs out of use, as one that was stolen; the next one signs at once."""
+        authority = self.authority
+        self._backdate()
+        kid = self.keyring.signing_key(ALGORITHM, authority.clock.now()).kid
+        self.run(keyrings.retire_emergency(self.keyring, authority.store, authority.clock, kid))
+        self.run(authority.catch_up())
+
+    def _backdate(self) -> None:
+        """Let the keys be as old as time: one signs however far the clock is set back, the other may sign at once."""
+        authority = self._authority
+        now = authority.clock.now()
+        old = [
+            replace(row, published_at=0, active_at=0 if row.active_at <= now else row.active_at)
+            for row in self.keyring.rows
+        ]
+        self.run(keyrings.change(self.keyring, authority.store, old, AuditEvent(at=now, event="keys.scheduled")))
 
 
 def _result_of(use_case: Coroutine[Any, Any, _Result]) -> _Result:

@@ -41,7 +41,7 @@ class LentKeyring(Keyring):
     _lent: dict[str, Key] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        weakref.finalize(self, _POOL.take_back, self._lent)
+        weakref.finalize(self, _POOL.take_back, self._lent).atexit = False
 
     def make(self, alg: Algorithm) -> SigningKey:
         """Borrow a key; it is never stored, so there is nothing to wrap."""
@@ -54,4 +54,5 @@ class LentKeyring(Keyring):
 
     def give_back(self) -> None:
         """Let other mints have the keys; nothing is signed here from now on."""
+        self.rows, self._opened = (), {}
         _POOL.take_back(self._lent)

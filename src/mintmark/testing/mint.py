@@ -2,18 +2,15 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, Self
 from weakref import WeakSet
 
-from mintmark.authority import keyring as keyrings
-from mintmark.authority import keys as schedule
 from mintmark.authority import revocation
 from mintmark.authority.derivation import GRANT_ID_BYTES, parse
 from mintmark.authority.issuing import ACCESS_TOKEN_TYPE, CLOCK_SKEW
 from mintmark.authority.login import ACR, AMR
-from mintmark.authority.model import AuditEvent, Client
+from mintmark.authority.model import Client
 from mintmark.jose import base64url, jws, strict_json
 from mintmark.jose.errors import JoseError
 from mintmark.testing.edge import Edge
@@ -172,18 +169,12 @@ class Mint:
 
     def rotate(self) -> None:
         """Sign with a new key from now on. Tokens of the former one stay good; verifiers learn of it as they do."""
-        self._advance_schedule()
-        rotated = keyrings.rotate(self._issuer.keyring, self._store, self._clock, ALGORITHM)
-        if self._issuer.run(rotated) is None:
-            raise RuntimeError("there is no successor")
+        self._issuer.rotate()
         self._reconnect()
 
     def retire(self) -> None:
         """Take the key that signs out of use, as if it had been stolen: its tokens are rejected, another one signs."""
-        self._advance_schedule()
-        kid = self._issuer.keyring.signing_key(ALGORITHM, self._clock.now()).kid
-        self._issuer.run(keyrings.retire_emergency(self._issuer.keyring, self._store, self._clock, kid))
-        self._issuer.run(self._issuer.authority.catch_up())
+        self._issuer.retire()
         self._reconnect()
 
     @contextmanager
@@ -197,6 +188,10 @@ class Mint:
         """Let the issuer act on each request, and its response get lost, while the context lasts."""
         with self._trouble("lost response"):
             yield
+
+    def now(self) -> int:
+        """Return the mint's time: Unix time in seconds."""
+        return self._clock.now()
 
     def clock(self, seconds: int) -> None:
         """Move the time of the issuer and of its verifiers; a negative number sets their clocks back.
@@ -219,10 +214,6 @@ class Mint:
     ) -> None:
         self.close()
 
-    @property
-    def _store(self) -> Any:
-        return self._issuer.authority.store
-
     def _unpredictable(self) -> str:
         return base64url.encode(self._issuer.authority.randomness.bytes(GRANT_ID_BYTES))
 
@@ -233,7 +224,7 @@ class Mint:
     def _client_of(self, token: str) -> str:
         presented = parse(token, "refresh")
         if presented is not None:
-            grant = self._issuer.run(self._store.grants.get(presented.grant_id))
+            grant = self._issuer.run(self._issuer.authority.store.grants.get(presented.grant_id))
             if grant is None:
                 raise ValueError("no token of this mint")
             return str(grant.client_id)
@@ -245,17 +236,6 @@ class Mint:
         if not {"jti", "client_id"} <= claims.keys():
             raise ValueError("a token without jti or client_id cannot be revoked")
         return str(claims["client_id"])
-
-    def _advance_schedule(self) -> None:
-        """Let the standby key have been published long enough to sign at once (ADR 0004)."""
-        authority = self._issuer.authority
-        aged = [
-            replace(row, published_at=row.published_at - authority.policy.jwks_lifetime)
-            for row in authority.keyring.rows
-            if schedule.state(row, self._clock.now()) == "published"
-        ]
-        audit = AuditEvent(at=self._clock.now(), event="keys.scheduled")
-        self._issuer.run(keyrings.change(self._issuer.keyring, self._store, aged, audit))
 
     @contextmanager
     def _trouble(self, trouble: Trouble) -> Iterator[None]:

@@ -156,7 +156,7 @@ def _origin(parts: SplitResult) -> Origin | None:
     if parts.scheme not in _DEFAULT_PORTS or host is None:
         return None
     port = _DEFAULT_PORTS[parts.scheme] if parts.port is None else parts.port
-    if ":" in host:
+    if "[" in parts.netloc:
         # Raises ValueError for what is none; scopes (%eth0) mean nothing to another machine.
         ipaddress.IPv6Address(host)
     elif not _HOST.fullmatch(host):

@@ -23,7 +23,8 @@ TOKEN_KEY: Final = "mintmark.token"
 """Where the verified `Token` is in the ASGI scope."""
 
 _DENIAL: Final = "websocket.http.response"
-_POLICY_VIOLATION: Final = 1008  # RFC 6455 §7.4.1
+POLICY_VIOLATION: Final = 1008
+"""How a WebSocket is closed that may not go on (RFC 6455 §7.4.1)."""
 
 
 def sent(scope: Scope) -> list[str]:
@@ -51,7 +52,7 @@ async def refuse(refused: Refusal, scope: Scope, send: Send) -> None:
     kind = "http.response"
     if scope["type"] == "websocket":
         if _DENIAL not in (scope.get("extensions") or {}):
-            await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
+            await send({"type": "websocket.close", "code": POLICY_VIOLATION})
             return
         kind = _DENIAL
     headers = [(name.encode("ascii"), value.encode("ascii")) for name, value in refused.headers]
@@ -68,18 +69,18 @@ class BearerMiddleware:
 
     Args:
         app: What is protected.
-        verifier: Judges the tokens.
-        scope: As of `Token.require`, and so are ``role``, ``permission``, ``max_age`` and ``acr``.
+        verifier: Who verifies.
+        scope: Scopes that are all needed.
         role: Roles that are all needed.
         permission: Permissions that are all needed.
-        max_age: Seconds since the sign-in, at most.
-        acr: One of these authentication classes is needed.
-        on_stale: What to do while revocations may be missed, if not as the verifier does.
-        realm: As of `refusal`.
-        resource_metadata: As of `refusal`.
+        max_age: The person must have signed in at most that many seconds ago (RFC 9470 §4).
+        acr: One of these authentication classes is needed (RFC 9470 §4).
+        on_stale: Instead of the verifier's own, see `OnStale`.
+        realm: Names the protected space in challenges (RFC 9110 §11.5).
+        resource_metadata: URL of this resource's metadata, for challenges (RFC 9728 §5.1).
     """
 
-    def __init__(  # noqa: PLR0913 - what can be required, by its names
+    def __init__(
         self,
         app: ASGIApp,
         verifier: Verifier,

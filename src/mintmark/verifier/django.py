@@ -13,8 +13,7 @@ whatever a session cookie permits has no place in it.
 """
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
 
@@ -78,7 +77,7 @@ class MintmarkConfig(AppConfig):  # type: ignore[misc] # Django has no types
             ImproperlyConfigured: It is missing or wrong.
         """
         self._auth: Auth | None = _auth_of(settings)
-        setting_changed.connect(self._forget, dispatch_uid=__name__)
+        setting_changed.connect(self._forget)
 
     @property
     def auth(self) -> Auth:
@@ -180,21 +179,21 @@ def _auth_of(source: Any) -> Auth:
     if not isinstance(values, Mapping):
         raise ImproperlyConfigured(f"{_SETTING} is a dictionary with at least issuer and audience")
     given = set(values)
-    allowed = {"verifier"} if "verifier" in given else _OF_VERIFIER
-    unknown = given - allowed - _OF_CHALLENGES
-    if unknown:
-        raise ImproperlyConfigured(f"{_SETTING} does not take {', '.join(sorted(map(str, unknown)))} here")
-    missing = _NEEDED - given if "verifier" not in given else ()
-    if missing:
-        raise ImproperlyConfigured(f"{_SETTING} lacks {', '.join(sorted(missing))}")
-    with _explained():
-        verifier = values.get("verifier") or Verifier(**{name: values[name] for name in given & _OF_VERIFIER})
+    needed, allowed = (frozenset(), {"verifier"}) if "verifier" in given else (_NEEDED, _OF_VERIFIER)
+    if given - allowed - _OF_CHALLENGES:
+        raise ImproperlyConfigured(f"{_SETTING} does not take {_names(given - allowed - _OF_CHALLENGES)} here")
+    if needed - given:
+        raise ImproperlyConfigured(f"{_SETTING} lacks {_names(needed - given)}")
+    verifier = values.get("verifier")
+    try:
+        if "verifier" not in given:
+            verifier = Verifier(**{name: values[name] for name in given & _OF_VERIFIER})
+    except (TypeError, ValueError) as error:
+        raise ImproperlyConfigured(f"{_SETTING}: {error}") from error
+    if not isinstance(verifier, Verifier):
+        raise ImproperlyConfigured(f"{_SETTING}: verifier is a Verifier")
     return Auth(verifier, values.get("realm"), values.get("resource_metadata"))
 
 
-@contextmanager
-def _explained() -> Iterator[None]:
-    try:
-        yield
-    except (TypeError, ValueError) as error:
-        raise ImproperlyConfigured(f"{_SETTING}: {error}") from error
+def _names(names: Iterable[object]) -> str:
+    return ", ".join(sorted(map(str, names)))

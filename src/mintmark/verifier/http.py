@@ -152,13 +152,15 @@ class HTTPStream:
 
     def read(self) -> bytes:
         """Return what has arrived; see `Stream.read`."""
-        with self._reading, _constant_texts():
+        with self._reading:
             self._refuse_if_closed()
-            self._connection.postpone(self._read_timeout)
-            piece = _next_piece(self._response, _PIECE)
-            # The end may be our own doing.
-            self._refuse_if_closed()
-            return piece
+            try:
+                with _constant_texts():
+                    self._connection.postpone(self._read_timeout)
+                    return _next_piece(self._response, _PIECE)
+            finally:
+                # Whatever it looks like, also the end of the body, may be our own doing.
+                self._refuse_if_closed()
 
     def close(self) -> None:
         """End it, from any thread."""
@@ -185,6 +187,7 @@ class _Connection:
         self.deadline = deadline
         self.idle_since = 0.0
         self.has_heard = False
+        self._has_ended = False
         self._sock = sock
         self._clock = clock
         self._pid = os.getpid()
@@ -199,6 +202,9 @@ class _Connection:
         # All it ever does with the socket is to call makefile().
         response = http.client.HTTPResponse(cast("socket.socket", self), method=method)
         response.begin()
+        # http.client takes the end of the connection for the end of the headers.
+        if self._has_ended:
+            raise http.client.IncompleteRead(b"")
         _check_framing(response)
         return response
 
@@ -211,6 +217,7 @@ class _Connection:
         self._sock.settimeout(_left(self._clock, self.deadline))
         count = self._sock.recv_into(buffer)
         self.has_heard = self.has_heard or count > 0
+        self._has_ended = count == 0
         return count
 
     def postpone(self, seconds: float) -> None:

@@ -95,7 +95,7 @@ class Judge:
         """
         if on_stale is not None and on_stale not in POSTURES:
             raise ValueError(f"on_stale is one of {', '.join(sorted(POSTURES))}")
-        if type(raw) is not str:
+        if type(raw) is not str or not raw:
             raise TokenRejected("malformed")
         if len(raw) > jws.MAX_BYTES:
             raise TokenRejected("too_large")

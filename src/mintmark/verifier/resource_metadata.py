@@ -32,7 +32,12 @@ class ResourceMetadata:
     def __post_init__(self) -> None:
         parts = urlsplit(self.resource)
         is_local = parts.scheme == "http" and parts.hostname in {"localhost", "127.0.0.1", "::1"}
-        if not (parts.scheme == "https" or is_local) or not parts.netloc or "?" in self.resource or "#" in self.resource:
+        if (
+            not (parts.scheme == "https" or is_local)
+            or not parts.netloc
+            or "?" in self.resource
+            or "#" in self.resource
+        ):
             raise ValueError("resource is an https URL without query and fragment")
 
     @property

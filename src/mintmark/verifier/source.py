@@ -171,7 +171,7 @@ class Source:
             "key_fetches_total": self.keys.fetches,
             "key_fetch_failures_total": self.keys.failures,
             "revocations": len(self.table),
-            "feed_stale": self.is_stale,
+            "feed_stale": float(self.is_stale),
             "feed_stale_total": self.times_stale,
         }
         if self.follower is not None and self.introspector is not None:

@@ -9,7 +9,7 @@ import asyncio
 import os
 import weakref
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from mintmark.verifier.errors import REJECTION_CODES, TokenRejected, VerifierUna
 from mintmark.verifier.http import HTTPTransport
 from mintmark.verifier.judging import POSTURES, Judge, OnStale
 from mintmark.verifier.ports import SYSTEM_CLOCK, Clock, Transport
+from mintmark.verifier.results import ResultCache
 from mintmark.verifier.source import Issuer, Source
 from mintmark.verifier.token import Token
 
@@ -75,6 +76,21 @@ class Verifier:
         self._verifications = 0
         weakref.finalize(self, _close, list(self._sources.values()))
         _alive.add(self)
+
+    def _trust(self, issuers: Iterable[Issuer], transport: Transport, clock: Clock) -> None:
+        make = partial(Source, transport=transport, clock=clock, leeway=self._leeway)
+        self._sources: Mapping[str, Source] = {one.url: make(one) for one in issuers}
+        self._judge: Judge = Judge(
+            self._sources,
+            clock=clock,
+            on_stale=self._on_stale,
+            asks_always=self._introspect == "always",
+            leeway=self._leeway,
+        )
+        # Bound once: the look-ups would be a good part of a cached verification.
+        self._results: ResultCache = self._judge.results
+        self._now: Callable[[], float] = clock.now
+        self._uptime: Callable[[], float] = clock.uptime
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
@@ -204,21 +220,6 @@ class Verifier:
         finally:
             self.close()
             self._sources, self._judge, self._results, self._now, self._uptime = own
-
-    def _trust(self, issuers: Iterable[Issuer], transport: Transport, clock: Clock) -> None:
-        make = partial(Source, transport=transport, clock=clock, leeway=self._leeway)
-        self._sources = {one.url: make(one) for one in issuers}
-        self._judge = Judge(
-            self._sources,
-            clock=clock,
-            on_stale=self._on_stale,
-            asks_always=self._introspect == "always",
-            leeway=self._leeway,
-        )
-        # Bound once: the look-ups would be a good part of a cached verification.
-        self._results = self._judge.results
-        self._now = clock.now
-        self._uptime = clock.uptime
 
     def metrics(self) -> dict[str, float]:
         """Return counters and gauges, named as Prometheus names them, labels included."""

@@ -3,7 +3,6 @@
 app = BearerMiddleware(app, verifier, scope="orders:read")
 """
 
-import sys
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -61,15 +60,23 @@ class BearerMiddleware:
         self._resource_metadata = resource_metadata
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Serve one request."""
+        """Answer one request, or let it through."""
+        has_begun = False
+
+        def watch(*args: Any) -> Any:
+            nonlocal has_begun
+            has_begun = True
+            return start_response(*args)
+
         try:
             environ[TOKEN_KEY] = authorize(self._verifier, sent(environ), self._requirement)
-            return self._app(environ, start_response)
+            return self._app(environ, watch)
         except VerifierError as error:
+            if has_begun:
+                raise
             answer = refusal(error, realm=self._realm, resource_metadata=self._resource_metadata)
-            headers = [*answer.headers, ("content-length", str(len(answer.body)))]
-            # The server raises what it is given if the response has begun.
-            start_response(f"{answer.status} {HTTPStatus(answer.status).phrase}", headers, sys.exc_info())
+        headers = [*answer.headers, ("content-length", str(len(answer.body)))]
+        start_response(f"{answer.status} {HTTPStatus(answer.status).phrase}", headers)
         # Not every server drops it by itself (RFC 9110 §9.3.2).
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
 

@@ -30,7 +30,8 @@ def test_an_entry_is_needed_for_as_long_as_any_clock_may_forgive() -> None:
 def test_an_entry_on_the_wire_has_its_name_and_no_other(kind: Any, before: int | None) -> None:
     encoded = msgspec.json.encode(to_wire(Revocation(kind=kind, value="x", before=before, expires_at=9, cursor=4)))
     assert msgspec.json.decode(encoded) == {kind: "x", "exp": 9} | ({} if before is None else {"before": before})
-    assert msgspec.json.decode(encoded, type=WireEntry) == WireEntry(**{kind: "x", "before": before, "exp": 9})
+    members: dict[str, Any] = {kind: "x", "before": before, "exp": 9}
+    assert msgspec.json.decode(encoded, type=WireEntry) == WireEntry(**members)
 
 
 def test_a_verifier_of_today_reads_what_a_later_authority_adds() -> None:

@@ -90,10 +90,12 @@ def test_any_status_is_for_the_caller_to_judge(transport: HTTPTransport) -> None
     HEAD, HEAD + b"5\r\n", HEAD + chunked(b"first"), HEAD + b"zz\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n1234",
 ])  # fmt: skip
 def test_a_stream_that_breaks_is_an_error_not_an_end(transport: HTTPTransport, octets: bytes) -> None:
-    with saying(octets) as server, opened(transport, server.url()) as stream:
-        with pytest.raises(TransportError, match="ended early"):
-            while stream.read():
-                pass
+    with (
+        saying(octets) as server,
+        opened(transport, server.url()) as stream,
+        pytest.raises(TransportError, match="ended early"),
+    ):
+        list(iter(stream.read, b""))
 
 
 def test_silence_ends_in_an_error(transport: HTTPTransport) -> None:
@@ -111,9 +113,12 @@ def test_what_is_not_content_does_not_break_the_silence(transport: HTTPTransport
         conversation.say(HEAD)
         conversation.drip(b"5;" + b"x" * 1000, 0.05)
 
-    with RawServer(talk) as server, opened(transport, server.url(), read_timeout=0.5) as stream:
-        with pytest.raises(TransportError, match="no answer in time"):
-            stream.read()
+    with (
+        RawServer(talk) as server,
+        opened(transport, server.url(), read_timeout=0.5) as stream,
+        pytest.raises(TransportError, match="no answer in time"),
+    ):
+        stream.read()
 
 
 def test_each_read_has_the_whole_time(transport: HTTPTransport) -> None:
@@ -174,7 +179,7 @@ def test_closing_from_another_thread_ends_a_read_under_way(
         stream.close()
         reader.join(20)
         assert time.monotonic() - began < 5
-        assert outcomes == ["the stream is closed"] or "broke" in str(outcomes)
+        assert outcomes == ["the stream is closed"]
         with pytest.raises(TransportError, match="closed"):
             stream.read()
 

@@ -18,8 +18,8 @@ _SEPARATORS: Final = frozenset("/\\;?#%")
 Segments = tuple[str, ...]
 
 
-class PathRefused(Exception):  # noqa: N818 - says what is the case
-    """A request target that could be read in two ways. Its text is constant and says which."""
+class Unreadable(Exception):  # noqa: N818 - says what is the case
+    """A request that could be read in two ways. Its text is constant and says why."""
 
 
 def segments_of(target: str) -> Segments:
@@ -29,14 +29,14 @@ def segments_of(target: str) -> Segments:
         target: As in the request line, in origin-form: a path and perhaps a query (RFC 9112 §3.2.1).
 
     Raises:
-        PathRefused: It could be read in two ways.
+        Unreadable: It could be read in two ways.
     """
     path = target.partition("?")[0]
     if not _ORIGIN_FORM.fullmatch(path):
-        raise PathRefused("not a path, or with characters that have to be escaped")
+        raise Unreadable("not a path, or with characters that have to be escaped")
     *inner, last = path[1:].split("/")
     if "" in inner:
-        raise PathRefused("an empty segment")
+        raise Unreadable("an empty segment")
     return tuple(_decoded(segment) for segment in (*inner, last) if segment)
 
 
@@ -45,7 +45,7 @@ def _decoded(segment: str) -> str:
         segment = _unescaped(segment)
     # That covers "." and "..". Some file systems drop dots and spaces at the end of a name.
     if segment[-1] in ". ":
-        raise PathRefused("a segment that ends with a dot or a space")
+        raise Unreadable("a segment that ends with a dot or a space")
     return segment
 
 
@@ -53,11 +53,11 @@ def _unescaped(segment: str) -> str:
     try:
         decoded = unquote_to_bytes(segment).decode()
     except UnicodeDecodeError:
-        raise PathRefused("escapes that are no UTF-8") from None
+        raise Unreadable("escapes that are no UTF-8") from None
     if not _SEPARATORS.isdisjoint(decoded):
-        raise PathRefused("an escaped separator, or an escape in an escape")
+        raise Unreadable("an escaped separator, or an escape in an escape")
     # Neither control characters nor anything invisible; and what NFKC would change, such as full-width letters, some
     # servers take for what it looks like.
     if not decoded.isprintable() or not unicodedata.is_normalized("NFKC", decoded):
-        raise PathRefused("characters that somebody might drop or replace")
+        raise Unreadable("characters that somebody might drop or replace")
     return decoded

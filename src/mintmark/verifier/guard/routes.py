@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mintmark.verifier.bearer import Requirement
-from mintmark.verifier.guard.paths import PathRefused, Segments
+from mintmark.verifier.guard.paths import Segments, Unreadable
 
 METHOD: Final = re.compile(r"[A-Z](?:[A-Z-]{0,30}[A-Z])?")
 """Methods that nobody takes for another by changing their case."""
@@ -64,14 +64,14 @@ class Routes:
         """Return the route of a request; ``None`` if it has none.
 
         Raises:
-            PathRefused: It would have another route if case did not matter.
+            Unreadable: It would have another route if case did not matter.
         """
         here = self._deepest(segments)
         if here is None:
             return None
         route = here.get(method, here.get(None))
         if route is not None and route.segments != segments[: len(route.segments)]:
-            raise PathRefused("as the path of a route, but for its case")
+            raise Unreadable("as the path of a route, but for its case")
         return route
 
     def _deepest(self, segments: Segments) -> Mapping[str | None, Route] | None:
