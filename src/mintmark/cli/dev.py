@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 import click
 
@@ -17,8 +18,16 @@ if TYPE_CHECKING:
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 EXAMPLE: Final = Path("examples/login.py")
 _PATIENCE: Final = 1
-_PICK: Final = (
-    "import json,sys; t=json.load(sys.stdin); print(json.dumps(t,indent=1),file=sys.stderr); print(t['refresh_token'])"
+_PICK: Final = "import json,sys; print(json.load(sys.stdin)['access_token'])"
+# One process does both, so that the time it takes to start another is not measured; new connections each time.
+_REVOKE: Final = (
+    "import time, http.client as h; "
+    "ask = lambda host, *what: [c := h.HTTPConnection(host), c.request(*what), c.getresponse().status][2]; "
+    "form = {{'Content-Type': 'application/x-www-form-urlencoded'}}; "
+    "print('revoked:', ask('{authority}', 'POST', '{path}', '{form}&token=$T', form)); "
+    "t = time.perf_counter(); "
+    "n = len(list(iter(lambda: ask('{api}', 'GET', '{orders}', None, {{'Authorization': 'Bearer $T'}}) == 200, False))); "
+    "print(f'rejected: {{1000 * (time.perf_counter() - t):.0f}} ms later; accepted {{n}} times in between')"
 )
 
 
@@ -36,8 +45,8 @@ _PICK: Final = (
 def command(port: int, host: str) -> None:
     """Start an authority for development: in memory, on this machine only.
 
-    It comes with a user, an API and three clients, and prints lines to paste. It reads no settings, and
-    everything is forgotten when it ends.
+    It comes with a user, three clients and an API that verifies tokens, and prints lines to paste. It reads no
+    settings, and everything is forgotten when it ends.
     """
     if host not in LOOPBACK:
         raise click.UsageError(
@@ -55,22 +64,30 @@ async def _serve(host: str, port: int, listener: "socket.socket") -> None:
     from dataclasses import replace
 
     from mintmark.bootstrap import real_world, running
-    from mintmark.cli import demo, serving
+    from mintmark.cli import demo, demo_api, serving
+    from mintmark.cli.listening import url_of
+    from mintmark.web.streaming import Feed
 
     world = replace(real_world(), has_cheap_passwords=True)
     settings = _settings(host, port, world.randomness.bytes(32))
-    with listener:
+    with listener, demo_api.listen_near(host, port) as api_listener:
+        api = url_of(host, api_listener.getsockname()[1])
         async with running(settings, world) as authority:
             beside = port + 1 if port < 65535 else port - 1
             things = await demo.furnish(authority, app_redirect_uri=f"http://127.0.0.1:{beside}/callback")
-            await serving.serve(
-                authority,
-                listener,
-                on_ready=lambda: click.echo(welcome(settings.issuer, things)),
-                patience=_PATIENCE,
-                cleanup_interval=settings.cleanup_interval,
-                cleanup_batch=settings.cleanup_batch,
-            )
+            feed = Feed(authority)
+            with demo_api.answering(api_listener, settings.issuer, things.service_secret) as verifier:
+                # Or it would complain that the authority has gone.
+                feed.stopped.add_done_callback(lambda _: verifier.close())
+                await serving.serve(
+                    authority,
+                    listener,
+                    on_ready=lambda: click.echo(welcome(settings.issuer, api, things)),
+                    patience=_PATIENCE,
+                    cleanup_interval=settings.cleanup_interval,
+                    cleanup_batch=settings.cleanup_batch,
+                    feed=feed,
+                )
     say("Stopped; everything is forgotten.")
 
 
@@ -85,25 +102,31 @@ def _settings(host: str, port: int, master_key: bytes) -> "Settings":
     )
 
 
-def welcome(issuer: str, demo: "Demo") -> str:
-    """Return what is printed once it is ready."""
+def welcome(issuer: str, api: str, demo: "Demo") -> str:
+    """Return what is printed once it is ready; ``api`` is where the demo API answers."""
     from mintmark.cli.demo import API, EMAIL, SCOPES, SERVICE, WEB_APP
 
-    lines = "\n".join(lines_to_paste(issuer, demo.refresh_token))
+    lines = "\n\n".join(lines_to_paste(issuer, api, demo.service_secret))
     return f"""\
 {click.style("mintmark dev: NOT for production. Everything is in memory; passwords are hashed cheaply.", fg="yellow")}
 
   issuer    {issuer}
   user      {EMAIL}  password: {demo.password}
   API       {API}  scopes: {" ".join(SCOPES)}
+            answers at {api}/orders; it verifies tokens by itself and hears of revocations
   service   {SERVICE}  secret: {demo.service_secret}
-            client_credentials; introspects tokens for the API
+            client_credentials; serves the API
   web app   {WEB_APP}  secret: {demo.app_secret}
             authorization_code with PKCE, refresh_token; redirect URI {demo.app_redirect_uri}
 
-Refresh a token, revoke it, see it refused: paste these three lines into another shell.
+Get a token and call the API; revoke it, and see how soon the API rejects it; call again. Paste these three lines into
+another shell:
 
 {lines}
+
+The user has signed in to a command line. Refresh that; the same line again within 10 seconds gets the same refresh token:
+
+{line_to_refresh(issuer, demo.refresh_token)}
 
 Sign in with a browser: {issuer}/login
 {_whole_login(issuer, demo)}Stop with Ctrl-C."""
@@ -125,16 +148,37 @@ PORT={port} ISSUER={issuer} CLIENT_ID={WEB_APP} CLIENT_SECRET={demo.app_secret} 
 """
 
 
-def lines_to_paste(issuer: str, refresh_token: str) -> tuple[str, str, str]:
-    """Return the three lines: refresh, revoke, refresh again, which is refused."""
+def lines_to_paste(issuer: str, api: str, service_secret: str) -> tuple[str, str, str]:
+    """Return the three lines: get a token and call the API; revoke it and wait for the API to reject it; call again."""
+    from mintmark.authority.metadata import PATHS
+    from mintmark.cli.demo import SERVICE
+    from mintmark.cli.demo_api import PATH, SCOPE
+
+    call = f"{_curl(api)} {api}{PATH} -H \"Authorization: Bearer $T\" -w ' %{{http_code}}\\n'"
+    token = f"{_curl(issuer)} {issuer}{PATHS['token_endpoint']} -u {SERVICE}:{service_secret}"
+    revoke = _REVOKE.format(
+        authority=urlsplit(issuer).netloc,
+        path=PATHS["revocation_endpoint"],
+        form=f"client_id={SERVICE}&client_secret={service_secret}",
+        api=urlsplit(api).netloc,
+        orders=PATH,
+    )
+    return (
+        f'T=$({token} -d grant_type=client_credentials -d scope={SCOPE} | python3 -c "{_PICK}"); {call}',
+        f'python3 -c "{revoke}"',
+        call,
+    )
+
+
+def line_to_refresh(issuer: str, refresh_token: str) -> str:
+    """Return the line that refreshes the user's sign-in."""
     from mintmark.authority.metadata import PATHS
     from mintmark.cli.demo import NATIVE_APP
 
-    curl = "curl -sS -g" if "[" in issuer else "curl -sS"
-    token = issuer + PATHS["token_endpoint"]
-    refresh = f"{curl} {token} -d grant_type=refresh_token -d client_id={NATIVE_APP} -d refresh_token="
-    return (
-        f'R=$({refresh}{refresh_token} | python3 -c "{_PICK}")',
-        f"{curl} {issuer}{PATHS['revocation_endpoint']} -d client_id={NATIVE_APP} -d token=$R -w 'revoked: %{{http_code}}\\n'",
-        f"{refresh}$R; echo",
-    )
+    form = f"-d grant_type=refresh_token -d client_id={NATIVE_APP} -d refresh_token={refresh_token}"
+    return f"{_curl(issuer)} {issuer}{PATHS['token_endpoint']} {form}; echo"
+
+
+def _curl(url: str) -> str:
+    # curl takes brackets for ranges, unless told not to.
+    return "curl -sS -g" if "[" in url else "curl -sS"

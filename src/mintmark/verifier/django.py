@@ -13,7 +13,7 @@ whatever a session cookie permits has no place in it.
 """
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
 
@@ -178,22 +178,22 @@ def _auth_of(source: Any) -> Auth:
     values = getattr(source, _SETTING, None)
     if not isinstance(values, Mapping):
         raise ImproperlyConfigured(f"{_SETTING} is a dictionary with at least issuer and audience")
-    given = set(values)
-    needed, allowed = (frozenset(), {"verifier"}) if "verifier" in given else (_NEEDED, _OF_VERIFIER)
-    if given - allowed - _OF_CHALLENGES:
-        raise ImproperlyConfigured(f"{_SETTING} does not take {_names(given - allowed - _OF_CHALLENGES)} here")
-    if needed - given:
-        raise ImproperlyConfigured(f"{_SETTING} lacks {_names(needed - given)}")
-    verifier = values.get("verifier")
+    of_challenges = {name: values[name] for name in values.keys() & _OF_CHALLENGES}
+    return Auth(_verifier_of({name: values[name] for name in values.keys() - _OF_CHALLENGES}), **of_challenges)
+
+
+def _verifier_of(values: Mapping[str, Any]) -> Verifier:
+    is_made = "verifier" in values
+    unknown = values.keys() - ({"verifier"} if is_made else _OF_VERIFIER)
+    if unknown:
+        raise ImproperlyConfigured(f"{_SETTING} does not take {', '.join(sorted(map(str, unknown)))} here")
+    missing = () if is_made else _NEEDED - values.keys()
+    if missing:
+        raise ImproperlyConfigured(f"{_SETTING} lacks {', '.join(sorted(missing))}")
     try:
-        if "verifier" not in given:
-            verifier = Verifier(**{name: values[name] for name in given & _OF_VERIFIER})
+        verifier = values["verifier"] if is_made else Verifier(**values)
     except (TypeError, ValueError) as error:
         raise ImproperlyConfigured(f"{_SETTING}: {error}") from error
     if not isinstance(verifier, Verifier):
         raise ImproperlyConfigured(f"{_SETTING}: verifier is a Verifier")
-    return Auth(verifier, values.get("realm"), values.get("resource_metadata"))
-
-
-def _names(names: Iterable[object]) -> str:
-    return ", ".join(sorted(map(str, names)))
+    return verifier

@@ -124,7 +124,7 @@ def require(
     max_age: int | None = None,
     acr: Names = (),
     on_stale: OnStale | None = None,
-) -> type[_Permission]:
+) -> type[BasePermission]:
     """Return a permission class. It may be combined by ``&``, ``|``, ``~``; a refusal is then the framework's bare 403.
 
     Args:

@@ -71,9 +71,9 @@ class HTTPTransport:
                 used.deadline = deadline
                 try:
                     return self._exchange(used, method, octets, max_bytes)
-                except OSError as error:
-                    # It was dead before our request came: nobody has answered it, so it may be asked again.
-                    if used.has_heard or isinstance(error, TimeoutError):
+                except OSError:
+                    # If it was dead before our request came, another may be asked: if the time is not over, that is.
+                    if used.has_heard:
                         raise
             return self._exchange(self._connect(origin, deadline), method, octets, max_bytes)
 

@@ -30,11 +30,11 @@ _TEXT_CLAIMS: Final = ("sub", "client_id", "jti")
 Steps = Generator[Callable[[], object], None, Token]
 
 
-class _KeyMissing(Exception):  # noqa: N818 - says what is the case
-    """The key of a token is not known, and asking for it is worth while."""
+class _KeyMissing(TokenRejected):
+    """The key of a token is not known, and asking for it is worth while; after that, it is a rejection like others."""
 
     def __init__(self, kid: str) -> None:
-        super().__init__()
+        super().__init__("unknown_key")
         self.kid = kid
 
 

@@ -10,7 +10,7 @@ app = Litestar([orders], plugins=[auth])
 
 from collections.abc import Sequence
 from copy import copy
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from litestar.config.app import AppConfig
 from litestar.connection import ASGIConnection, Request
@@ -21,6 +21,7 @@ from litestar.openapi.spec import Components, OAuthFlow, OAuthFlows, SecuritySch
 from litestar.plugins import InitPlugin, ReceiveRoutePlugin
 from litestar.response import Response
 from litestar.routes import BaseRoute, HTTPRoute
+from litestar.types import Scope
 
 from mintmark.verifier import asgi
 from mintmark.verifier.bearer import Requirement, aauthorize, refusal
@@ -119,6 +120,10 @@ class Guard:
         self._requirement = requirement
         self.scopes = scopes
 
+    def __deepcopy__(self, _memo: object) -> Self:
+        # Litestar copies the routes of controllers, guards included; a verifier cannot be copied.
+        return self
+
     async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:
         """Let the request through, or raise.
 
@@ -136,5 +141,5 @@ class Guard:
         scope[asgi.TOKEN_KEY] = token
 
 
-def _token(scope: asgi.Scope) -> Token:
-    return asgi.current_token(scope)
+def _token(scope: Scope) -> Token:
+    return asgi.current_token(cast("asgi.Scope", scope))

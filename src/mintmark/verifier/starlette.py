@@ -105,7 +105,7 @@ class Auth:
 
     async def _forbidden(self, request: Request, error: HTTPException) -> Response | None:
         credentials = request.scope.get("auth")
-        if not isinstance(credentials, _Credentials) or not credentials.scopes.asked:
+        if not isinstance(credentials, _Credentials) or not credentials.scopes.is_short:
             # Not ``@requires`` but the application itself said so: answered as Starlette does.
             return PlainTextResponse(error.detail, status_code=error.status_code, headers=error.headers)
         if asgi.TOKEN_KEY not in request.scope:
@@ -134,10 +134,12 @@ class _Scopes(list[str]):
     def __init__(self, names: Iterable[str]) -> None:
         super().__init__(names)
         self.asked: list[str] = []
+        self.is_short = False
 
     def __contains__(self, name: object) -> bool:
         self.asked.append(str(name))
-        return super().__contains__(name)
+        self.is_short = not super().__contains__(name)
+        return not self.is_short
 
 
 class _Credentials(AuthCredentials):

@@ -17,7 +17,7 @@ from mintmark.cli.reference import reference
 ROOT = Path(__file__).resolve().parents[3]
 COMMANDS = every_command()
 LEAVES = [(name, command) for name, command in COMMANDS if not isinstance(command, click.Group)]
-WITHOUT_JSON = {"mintmark dev", "mintmark serve", "mintmark completion", "mintmark keys export"}
+WITHOUT_JSON = {"mintmark dev", "mintmark serve", "mintmark guard", "mintmark completion", "mintmark keys export"}
 DESTRUCTIVE = {"remove", "disable", "sign-out", "retire"}
 
 

@@ -14,7 +14,7 @@ def test_it_accepts_the_mint_s_tokens_while_that_lasts(mint: Mint) -> None:
         assert same is verifier
         token = mint.token()
         assert verifier.verify(token).audience == ("https://orders.example",)
-        assert mint.verifier().verify(token)
+        mint.verifier().verify(token)
     assert mint.audience == "https://api.test"
     assert "mint.test" not in str(verifier.metrics())
     assert not verifier._results.young
@@ -24,13 +24,13 @@ def test_afterwards_it_trusts_its_own_issuer_and_not_the_mint(mint: Mint) -> Non
     with Mint("https://auth.example", "https://orders.example") as own:
         verifier = own.verifier()
         before = own.token()
-        assert verifier.verify(before)
+        verifier.verify(before)
         with mint.adopt(verifier):
             token = mint.token()
-            assert verifier.verify(token)
+            verifier.verify(token)
             with pytest.raises(TokenRejected):
                 verifier.verify(before)
-        assert verifier.verify(before)
+        verifier.verify(before)
         with pytest.raises(TokenRejected):
             verifier.verify(token)
 
@@ -41,7 +41,7 @@ def test_it_keeps_its_audience(mint: Mint) -> None:
     with mint.adopt(verifier):
         assert verifier.audience == {"https://a.example", "https://b.example"}
         assert verifier.verify(mint.token()).audience == ("https://a.example",)
-        assert verifier.verify(mint.token(audience="https://b.example"))
+        verifier.verify(mint.token(audience="https://b.example"))
         with pytest.raises(TokenRejected) as caught:
             verifier.verify(mint.token(audience="https://api.test"))
     assert caught.value.code == "wrong_audience"
@@ -58,14 +58,14 @@ def test_it_hears_of_revocations_rotations_and_outages(mint: Mint) -> None:
     verifier = Verifier("https://auth.example", audience="urn:orders", on_stale="deny")
     with mint.adopt(verifier):
         token = mint.token()
-        assert verifier.verify(token)
+        verifier.verify(token)
         mint.revoke(token)
         with pytest.raises(TokenRejected):
             verifier.verify(token)
         mint.rotate()
         mint.clock(+60)
         good = mint.token()
-        assert verifier.verify(good)
+        verifier.verify(good)
         with mint.outage():
             mint.clock(+60)
             with pytest.raises(VerifierUnavailable):
@@ -80,7 +80,7 @@ def test_it_keeps_its_options(mint: Mint) -> None:
     with mint.adopt(strict), pytest.raises(TokenRejected):
         strict.verify(mint.token(expires_in=-1))
     with mint.adopt(asking):
-        assert asking.verify(mint.token())
+        asking.verify(mint.token())
         with mint.outage(), pytest.raises(VerifierUnavailable):
             asking.verify(mint.token())
 
@@ -91,4 +91,4 @@ def test_it_is_let_go_when_the_test_fails(mint: Mint) -> None:
         raise ZeroDivisionError
     assert mint.audience == "https://api.test"
     with mint.adopt(verifier):
-        assert verifier.verify(mint.token())
+        verifier.verify(mint.token())

@@ -27,12 +27,16 @@ def test_loads_nothing():
 """
 
 
+def clean_environment() -> dict[str, str]:
+    """The environment without what tells a pytest that it runs inside another, or is measured."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COV"))}
+
+
 def run(folder: Path, source: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run pytest on one file in a project of its own; what this run measures stays out of it."""
     (folder / "test_it.py").write_text(source)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COV"))}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=clean_environment())
 
 
 def test_the_fixture_is_there_by_itself(tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def test_a_mint_and_its_verifier_go_by_other_names(mint: Mint) -> None:
 
 def test_a_verifier_has_the_options_it_is_given(mint: Mint) -> None:
     late = mint.token(expires_in=-20)
-    assert mint.verifier(leeway=30).verify(late)
+    mint.verifier(leeway=30).verify(late)
     with pytest.raises(TokenRejected) as caught:
         mint.verifier(leeway=0).verify(late)
     assert caught.value.code == "expired"
@@ -131,7 +131,7 @@ def test_a_verifier_has_the_options_it_is_given(mint: Mint) -> None:
 
 def test_two_mints_do_not_trust_each_other_though_they_go_by_the_same_name(mint: Mint) -> None:
     with Mint(mint.issuer, mint.audience) as other:
-        assert other.verifier().verify(other.token())
+        other.verifier().verify(other.token())
         for verifier, token in ((mint.verifier(), other.token()), (other.verifier(), mint.token())):
             with pytest.raises(TokenRejected) as caught:
                 verifier.verify(token)
@@ -187,7 +187,7 @@ async def test_it_works_inside_a_running_event_loop(mint: Mint) -> None:
     with pytest.raises(TokenRejected):
         await verifier.averify(token)
     other = mint.tokens(scope="orders:read")["access_token"]
-    assert verifier.verify(other)
+    verifier.verify(other)
     mint.revoke(other)
     with pytest.raises(TokenRejected):
         verifier.verify(other)

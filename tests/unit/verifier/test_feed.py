@@ -14,12 +14,12 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.verifying import FakeClock
 
 from mintmark.oauth.revocations import RevocationTable, WireEntry
 from mintmark.verifier import feed
 from mintmark.verifier.feed import Event, EventReader, FeedFollower, FeedMalformed, FeedRefused
 from mintmark.verifier.ports import Response, Stream, TransportError
-from tests.support.verifying import FakeClock
 
 URL = "https://auth.test/revocations"
 SECRET = "s3cr:t of billing"
@@ -316,11 +316,27 @@ def test_once_caught_up_anything_heard_is_a_sign_of_life(heard: bytes) -> None:
 
 
 @pytest.mark.spec("invariant I6")
-def test_half_an_event_is_none_since_it_may_be_a_revocation() -> None:
+@pytest.mark.parametrize(
+    "half", [b"e", b"id: 2-b\n", b"event: revocations\n", b"data: []\n", b": ping\ndata: []\r\n", b"data: []\n: ping"]
+)
+def test_half_an_event_is_none_since_it_may_be_a_revocation(half: bytes) -> None:
     world = World()
-    event = revocations("2-b", jti("a"))
-    world.follow(heartbeat("1-a"), *(world.later(1, bytes([octet])) for octet in event[:12]))
+    world.follow(world.later(1, heartbeat("1-a")), world.later(1, half), world.later(1, b": it may be one\n" + half))
     assert world.follower.fresh_until == 115.0
+
+
+@pytest.mark.spec("invariant I6")
+def test_an_event_has_to_come_in_time_however_steadily_it_drips() -> None:
+    world = World()
+    with pytest.raises(TransportError):
+        world.follow(heartbeat("1-a"), *[world.later(5, b"d")] * 4)
+
+
+def test_events_need_not_end_where_portions_do() -> None:
+    world = World()
+    raw = heartbeat("1-a")
+    world.follow(raw + raw[:5], *[world.later(5, raw[5:] + raw[:5])] * 4)
+    assert world.follower.fresh_until == 115.0 + 15.0
 
 
 @pytest.mark.spec("invariant I6")
@@ -418,6 +434,15 @@ def test_entries_nobody_needs_are_forgotten_now_and_then() -> None:
     world.follow(heartbeat("2-a"), world.later(10, revocations("3-a", jti("b"))))
     assert len(world.table) == 1
     assert world.revokes(jti="b")
+
+
+def test_without_a_connection_there_is_nothing_to_close() -> None:
+    stream = FakeStream(iter([heartbeat("1-a")]))
+    world = World(stream)
+    world.follower.close()
+    world.follower.follow()
+    world.follower.close()
+    assert not stream.is_closed
 
 
 def test_a_child_process_starts_over_and_leaves_the_connection_to_its_parent() -> None:

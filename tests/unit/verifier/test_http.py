@@ -591,11 +591,15 @@ def test_it_is_replaced_only_once(transport: HTTPTransport) -> None:
         assert [number for number, _ in server.requests] == [0, 0, 1]
 
 
+@pytest.mark.parametrize("is_tls", [False, True])
 @pytest.mark.parametrize("beginning", [b"H", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n1"])
-def test_a_request_whose_answer_had_begun_is_not_repeated(transport: HTTPTransport, beginning: bytes) -> None:
-    with saying(answer(b"x"), beginning) as server:
-        get(transport, server.url())
-        refuses(transport, server.url())
+def test_a_request_whose_answer_had_begun_is_not_repeated(
+    authority: CertificateAuthority, trusting: HTTPTransport, beginning: bytes, *, is_tls: bool
+) -> None:
+    tls = authority.server("localhost") if is_tls else None
+    with saying(answer(b"x"), beginning, tls=tls) as server:
+        get(trusting, server.url("localhost"))
+        refuses(trusting, server.url("localhost"))
         assert [number for number, _ in server.requests] == [0, 0]
 
 

@@ -12,12 +12,12 @@ from urllib.parse import parse_qs
 
 import msgspec
 import pytest
+from tests.support.verifying import FakeClock
 
 from mintmark.verifier import introspection
 from mintmark.verifier.errors import TokenRejected, VerifierUnavailable
 from mintmark.verifier.introspection import MAX_ANSWER_BYTES, MAX_QUESTIONS, Introspector
 from mintmark.verifier.ports import Response, Stream, TransportError
-from tests.support.verifying import FakeClock
 
 URL = "https://auth.test/introspect"
 ISSUER = "https://auth.test"

@@ -51,8 +51,8 @@ def is_counterfeit(name: bytes) -> bool:
 
 
 def _escaped(text: str) -> bytes:
-    # A lone surrogate, which JSON can spell, is nothing that UTF-8 could.
-    return quote(text, safe=_UNESCAPED, errors="replace").encode("ascii")
+    # JSON can spell a lone surrogate; strict UTF-8 cannot.
+    return quote(text, safe=_UNESCAPED, errors="surrogatepass").encode("ascii")
 
 
 def _listed(names: Iterable[str]) -> bytes:

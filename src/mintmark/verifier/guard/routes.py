@@ -10,7 +10,7 @@ Rules:
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -87,7 +87,7 @@ def _folded(segments: Segments) -> Segments:
     return tuple(segment.casefold() for segment in segments)
 
 
-def _with_head(methods: frozenset[str] | None) -> frozenset[str | None]:
+def _with_head(methods: frozenset[str] | None) -> Sequence[str | None]:
     if methods is None:
-        return frozenset({None})
-    return methods | {"HEAD"} if "GET" in methods else methods
+        return [None]
+    return sorted(methods | {"HEAD"} if "GET" in methods else methods)

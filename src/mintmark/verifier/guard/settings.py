@@ -139,6 +139,9 @@ def _contradictions(stated: _Route) -> list[str]:
     if stated.public and required:
         problems.append(f"public, but {' and '.join(required)} required: it is one or the other")
     problems += [f"methods: {method!r} is no method" for method in stated.methods or () if not METHOD.fullmatch(method)]
+    for key in ("role", "permission"):
+        if "" in _split(getattr(stated, key)):
+            problems.append(f"{key}: a name is empty; separate names by one space")
     for key in ("scope", "acr"):
         # They are shown to clients, in quotes (RFC 6750 §3).
         if not all(map(is_scope_token, _split(getattr(stated, key)))):

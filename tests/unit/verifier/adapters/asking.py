@@ -1,9 +1,13 @@
 """How an ASGI application is asked: by httpx, or by hand where a message matters."""
 
-from collections.abc import Sequence
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
+import uvicorn
 from tests.unit.verifier.adapters.cases import Case
 
 from mintmark.testing import Mint
@@ -66,3 +70,19 @@ async def shake_hands(
 
     await app(scope, receive, send)
     return sent
+
+
+@asynccontextmanager
+async def serving(app: Any) -> AsyncIterator[str]:
+    """Run ``app`` in a real server on a free loopback port while the context lasts; yield its address."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+        running = asyncio.create_task(server.serve(sockets=[listener]))
+        while not server.started:
+            await asyncio.sleep(0.01)
+        try:
+            yield f"127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            await running

@@ -1,23 +1,18 @@
 """The ASGI middlewares, in front of an application without any framework, and once behind a real server."""
 
-import asyncio
 import json
-import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
-from tests.unit.verifier.adapters.asking import ask, check, shake_hands
+from tests.unit.verifier.adapters.asking import ask, check, serving, shake_hands
 from tests.unit.verifier.adapters.cases import INVALID, NOT_PERMITTED, ROUTES, Case, all_cases, bearer, good
 
 from mintmark.testing import Mint
 from mintmark.verifier import Verifier, VerifierUnavailable
 from mintmark.verifier.asgi import (
     TOKEN_KEY,
-    ASGIApp,
     BearerMiddleware,
     Receive,
     ResourceMetadataMiddleware,
@@ -227,22 +222,6 @@ def test_where_the_document_is(resource: str, url: str) -> None:
 def test_a_resource_is_an_https_url(resource: str) -> None:
     with pytest.raises(ValueError, match="resource is an https URL"):
         ResourceMetadata(resource=resource, authorization_servers=["https://mint.test"])
-
-
-@asynccontextmanager
-async def serving(app: ASGIApp) -> AsyncIterator[str]:
-    """Run ``app`` in a real server on a free loopback port while the context lasts; yield its address."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))  # type: ignore[arg-type]
-        running = asyncio.create_task(server.serve(sockets=[listener]))
-        while not server.started:
-            await asyncio.sleep(0.01)
-        try:
-            yield f"127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            await running
 
 
 async def test_behind_a_real_server(mint: Mint, verifier: Verifier) -> None:

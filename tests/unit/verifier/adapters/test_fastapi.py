@@ -21,6 +21,10 @@ def auth(mint: Mint) -> Auth:
     return Auth(mint.verifier())
 
 
+def nothing() -> None:
+    """Be a route."""
+
+
 def make(auth: Auth, **options: Any) -> FastAPI:
     return FastAPI(exception_handlers=auth.exception_handlers, **options)
 
@@ -72,7 +76,7 @@ async def test_a_router_and_its_route_both_have_their_say(mint: Mint, auth: Auth
 async def test_a_challenge_names_the_realm_and_the_metadata(mint: Mint) -> None:
     auth = Auth(mint.verifier(), realm="orders", resource_metadata="https://api.test/meta")
     app = make(auth, dependencies=[auth.require()])
-    app.get("/any")(dict)
+    app.get("/any")(nothing)
     refused = await ask(app)
     assert refused.headers["www-authenticate"] == 'Bearer realm="orders", resource_metadata="https://api.test/meta"'
 
@@ -92,14 +96,14 @@ async def test_what_a_route_requires_later_is_answered_alike(mint: Mint, auth: A
 @pytest.mark.spec("S01")
 async def test_without_the_handlers_status_and_challenge_are_still_right(mint: Mint, auth: Auth) -> None:
     app = FastAPI(dependencies=[auth.require()])
-    app.get("/any")(dict)
+    app.get("/any")(nothing)
     refused = await ask(app, headers=bearer("a.b.c"))
     assert (refused.status_code, refused.headers["www-authenticate"]) == (401, INVALID)
     assert refused.json() == {"detail": "The access token is invalid, expired or revoked"}
     with mint.outage():
         mint.clock(+60)
         late = FastAPI(dependencies=[auth.require(on_stale="deny")])
-        late.get("/any")(dict)
+        late.get("/any")(nothing)
         refused = await ask(late, headers=good(mint))
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
 
@@ -144,11 +148,11 @@ async def test_a_websocket_is_accepted_with_a_good_token_only(mint: Mint, auth: 
 def documented(mint: Mint) -> dict[str, Any]:
     auth = Auth(mint.verifier())
     app = make(auth)
-    app.get("/public")(dict)
-    app.get("/any", dependencies=[auth.require()])(dict)
-    app.get("/reads", dependencies=[auth.require(scope="orders:read orders:list")])(dict)
+    app.get("/public")(nothing)
+    app.get("/any", dependencies=[auth.require()])(nothing)
+    app.get("/reads", dependencies=[auth.require(scope="orders:read orders:list")])(nothing)
     router = APIRouter(dependencies=[auth.require(scope="orders:read")])
-    router.get("/refund", dependencies=[auth.require(scope=["orders:refund"], role="clerk")])(dict)
+    router.get("/refund", dependencies=[auth.require(scope=["orders:refund"], role="clerk")])(nothing)
     app.include_router(router)
     return app.openapi()
 

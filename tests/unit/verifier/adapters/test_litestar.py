@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from litestar import Controller, Litestar, get, websocket
 from litestar.connection import WebSocket
+from litestar.di import NamedDependency
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
 from tests.unit.verifier.adapters.asking import ask, check, shake_hands
@@ -36,11 +37,11 @@ async def test_the_table(case: Case, mint: Mint, auth: Auth, *, is_async: bool) 
     )
 
     @get(case.path, guards=[needed])
-    async def route(token: Token) -> dict[str, str]:
+    async def route(token: NamedDependency[Token]) -> dict[str, str]:
         return {"sub": token.sub}
 
     @get(case.path, guards=[needed], sync_to_thread=True)
-    def sync_route(token: Token) -> dict[str, str]:
+    def sync_route(token: NamedDependency[Token]) -> dict[str, str]:
         return {"sub": token.sub}
 
     await check(Litestar([route if is_async else sync_route], plugins=[auth]), case, mint)
@@ -52,7 +53,7 @@ async def test_a_controller_and_its_route_both_have_their_say(mint: Mint, auth: 
         guards = [auth.require(scope="orders:read")]
 
         @get("/refund", guards=[auth.require(role="clerk")])
-        async def refund(self, token: Token) -> str:
+        async def refund(self, token: NamedDependency[Token]) -> str:
             return token.sub
 
     app = Litestar([Orders], plugins=[auth])
@@ -63,7 +64,7 @@ async def test_a_controller_and_its_route_both_have_their_say(mint: Mint, auth: 
 
 async def test_what_a_route_requires_later_is_answered_alike(mint: Mint, auth: Auth) -> None:
     @get("/any", guards=[auth.require()])
-    async def clerks_only(token: Token) -> str:
+    async def clerks_only(token: NamedDependency[Token]) -> str:
         return token.require(role="clerk").sub
 
     app = Litestar([clerks_only], plugins=[auth])
@@ -75,7 +76,7 @@ async def test_what_a_route_requires_later_is_answered_alike(mint: Mint, auth: A
 @pytest.mark.spec("S01")
 async def test_a_route_without_a_guard_has_no_token(mint: Mint, auth: Auth) -> None:
     @get("/any")
-    async def unguarded(token: Token) -> str:
+    async def unguarded(token: NamedDependency[Token]) -> str:
         return token.sub
 
     refused = await ask(Litestar([unguarded], plugins=[auth]), headers=good(mint))
@@ -96,7 +97,7 @@ async def test_a_challenge_names_the_realm_and_the_metadata(mint: Mint) -> None:
 @pytest.mark.spec("S01")
 async def test_a_websocket_is_accepted_with_a_good_token_only(mint: Mint, auth: Auth) -> None:
     @websocket("/any", guards=[auth.require()])
-    async def messages(socket: WebSocket[Any, Any, Any], token: Token) -> None:
+    async def messages(socket: WebSocket[Any, Any, Any], token: NamedDependency[Token]) -> None:
         await socket.accept()
         await socket.send_text(token.sub)
         await socket.close()
@@ -117,13 +118,13 @@ def documented(mint: Mint, **options: Any) -> dict[str, Any]:
     async def public() -> None: ...
 
     @get("/any", guards=[auth.require()])
-    async def known(token: Token) -> None: ...
+    async def known(token: NamedDependency[Token]) -> None: ...
 
     class Orders(Controller):
         guards = [auth.require(scope="orders:read orders:list")]
 
         @get("/refund", guards=[auth.require(scope=["orders:refund"], role="clerk")])
-        async def refund(self, token: Token) -> None: ...
+        async def refund(self, token: NamedDependency[Token]) -> None: ...
 
     return Litestar([public, known, Orders], plugins=[auth], **options).openapi_schema.to_schema()
 

@@ -1,0 +1,498 @@
+"""The verifier as a service uses it: its settings, many requests at once, what it costs the authority, what it lets out."""
+
+import asyncio
+import gc
+import logging
+import re
+import threading
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.issuers import API, CLIENT_ID, CLIENT_SECRET, Authority, Network, key, verifier
+from tests.support.verifying import ISSUER, FakeClock
+
+from mintmark.jose import jwk
+from mintmark.verifier import Issuer, TokenRejected, Verifier, VerifierUnavailable
+from mintmark.verifier.credentials import basic_authorization
+from mintmark.verifier.ports import Response, TransportError
+
+MANY = 1000
+
+
+def outcome(call: Callable[[], object]) -> str:
+    try:
+        call()
+    except TokenRejected as problem:
+        return problem.code
+    except VerifierUnavailable:
+        return "unavailable"
+    return "accepted"
+
+
+async def outcome_of(made: Verifier, raw: str) -> str:
+    try:
+        await made.averify(raw)
+    except TokenRejected as problem:
+        return problem.code
+    except VerifierUnavailable:
+        return "unavailable"
+    return "accepted"
+
+
+# --- settings
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"issuer": ISSUER, "audience": API},
+        {"issuer": ISSUER, "audience": ["a", "b"]},
+        {"issuer": "http://127.0.0.1:8000", "audience": API},
+        {"issuer": "https://auth.example/tenant", "audience": API, "leeway": 0},
+        {"issuer": ISSUER, "audience": API, "leeway": 300, "on_stale": "deny"},
+        {"issuer": ISSUER, "audience": API, "client_id": "c", "client_secret": "s", "on_stale": "introspect"},
+        {"issuer": ISSUER, "audience": API, "client_id": "c", "client_secret": "s", "introspect": "always"},
+        {"issuer": [Issuer(url=ISSUER, audience="a"), Issuer(url="https://b.example", audience="b")]},
+        {"issuer": iter([Issuer(url=ISSUER, audience="a")]), "on_stale": "deny"},
+    ],
+)
+def test_settings_that_are_fine(settings: dict[str, Any]) -> None:
+    Verifier(**settings).close()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"issuer": [], "audience": ()}, "at least one issuer"),
+        ({"issuer": ISSUER}, "audience is empty"),
+        ({"issuer": ISSUER, "audience": []}, "audience is empty"),
+        ({"issuer": "", "audience": API}, "issuer is an https URL"),
+        ({"issuer": "auth.example", "audience": API}, "issuer is an https URL"),
+        ({"issuer": "http://auth.example", "audience": API}, "issuer is an https URL"),
+        ({"issuer": "https://auth.example?x=1", "audience": API}, "issuer is an https URL"),
+        ({"issuer": "https://auth.example#x", "audience": API}, "issuer is an https URL"),
+        ({"issuer": ISSUER, "audience": API, "leeway": -1}, "leeway is 0 to 300"),
+        ({"issuer": ISSUER, "audience": API, "leeway": 301}, "leeway is 0 to 300"),
+        ({"issuer": ISSUER, "audience": API, "on_stale": "hope"}, "on_stale is one of"),
+        ({"issuer": ISSUER, "audience": API, "introspect": "never"}, "introspect is"),
+        ({"issuer": ISSUER, "audience": API, "client_id": "c"}, "go together"),
+        ({"issuer": ISSUER, "audience": API, "client_secret": "s"}, "go together"),
+        ({"issuer": ISSUER, "audience": API, "on_stale": "introspect"}, "to introspect"),
+        ({"issuer": ISSUER, "audience": API, "introspect": "always"}, "to introspect"),
+        ({"issuer": [Issuer(url=ISSUER, audience="a")] * 2}, "named twice"),
+        ({"issuer": [Issuer(url=ISSUER, audience="a")], "audience": "a"}, "each has its own"),
+        ({"issuer": [Issuer(url=ISSUER, audience="a")], "client_id": "c", "client_secret": "s"}, "each has its own"),
+        (
+            {
+                "issuer": [
+                    Issuer(url=ISSUER, audience="a", client_id="c", client_secret="s"),
+                    Issuer(url="https://b.example", audience="b"),
+                ],
+                "on_stale": "introspect",
+            },
+            "at every issuer",
+        ),
+    ],
+)
+def test_settings_that_are_refused(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Verifier(**settings)
+
+
+GOOD_ENVIRONMENT = {"MINTMARK_ISSUER": ISSUER, "MINTMARK_AUDIENCE": API}
+
+
+def from_env(**values: str) -> Verifier:
+    return Verifier.from_env(GOOD_ENVIRONMENT | values)
+
+
+def test_the_environment_may_say_everything(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("from the file\n")
+    bare = from_env()
+    assert bare.audience == {API}
+    assert not any("introspections" in name for name in bare.metrics())
+    both = from_env(MINTMARK_AUDIENCE=f"{API}  other", MINTMARK_CLIENT_ID="c", MINTMARK_CLIENT_SECRET="s")
+    assert both.audience == {API, "other"}
+    assert any("introspections" in name for name in both.metrics())
+    from_env(MINTMARK_CLIENT_ID="c", MINTMARK_CLIENT_SECRET_FILE=str(secret), MINTMARK_ON_STALE="introspect")
+    from_env(MINTMARK_CLIENT_ID="", MINTMARK_CLIENT_SECRET="", MINTMARK_CLIENT_SECRET_FILE="")
+
+
+def test_the_environment_is_that_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in GOOD_ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    assert Verifier.from_env().audience == {API}
+
+
+def test_the_secret_of_a_file_is_what_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, authority: Authority
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text(f"  {CLIENT_SECRET}\n")
+    monkeypatch.setattr("mintmark.verifier.verifier.HTTPTransport", lambda: authority.network)
+    made = from_env(MINTMARK_CLIENT_ID=CLIENT_ID, MINTMARK_CLIENT_SECRET_FILE=str(secret))
+    made.catch_up()
+    outcome(lambda: made.verify("opaque"))
+    (asked,) = [one for one in authority.network.asked if one.url == authority.introspection_url]
+    assert asked.headers["authorization"] == basic_authorization(CLIENT_ID, CLIENT_SECRET)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"MINTMARK_ISSUER": ""}, "MINTMARK_ISSUER is not set"),
+        ({"MINTMARK_AUDIENCE": ""}, "MINTMARK_AUDIENCE is not set"),
+        ({"MINTMARK_AUDIENCE": "  "}, "audience is empty"),
+        ({"MINTMARK_ON_STALE": "hope"}, "MINTMARK_ON_STALE is one of deny, introspect, serve"),
+        ({"MINTMARK_ON_STALE": "introspect"}, "to introspect"),
+        ({"MINTMARK_CLIENT_ID": "c"}, "client_secret"),
+        ({"MINTMARK_CLIENT_SECRET": "s"}, "client_id"),
+        ({"MINTMARK_CLIENT_ID": "c", "MINTMARK_CLIENT_SECRET_FILE": "/nowhere"}, "MINTMARK_CLIENT_SECRET_FILE cannot"),
+        ({"MINTMARK_ISSUER": "ftp://auth.example"}, "issuer is an https URL"),
+    ],
+)
+def test_an_environment_that_is_refused(values: dict[str, str], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        from_env(**values)
+
+
+@pytest.mark.spec("S07")
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"", "go together"), (b"\n", "go together"), (b"\xff\xfes", "is no text")]
+)
+def test_a_file_without_a_secret_is_refused_and_not_quoted(tmp_path: Path, content: bytes, said: str) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(content)
+    with pytest.raises(ValueError, match=said) as caught:
+        from_env(MINTMARK_CLIENT_ID="c", MINTMARK_CLIENT_SECRET_FILE=str(secret))
+    assert not isinstance(caught.value, UnicodeError)
+    assert "0xff" not in str(caught.value)
+
+
+# --- many at once
+
+
+class Gate:
+    """Holds the network until enough requests have piled up."""
+
+    def __init__(self, network: Network) -> None:
+        self.opened = network.gate = threading.Event()
+
+
+def all_at_once(calls: list[Callable[[], str]], gate: threading.Event | None = None) -> Counter[str]:
+    """Make the calls on as many threads; the gate opens once all of them are under way."""
+    found: list[str] = []
+    barrier = threading.Barrier(len(calls) + 1)
+
+    def work(call: Callable[[], str]) -> None:
+        barrier.wait(60)
+        found.append(call())
+
+    size = threading.stack_size(256 * 1024)
+    try:
+        workers = [threading.Thread(target=work, args=(call,)) for call in calls]
+        for worker in workers:
+            worker.start()
+    finally:
+        threading.stack_size(size)
+    barrier.wait(60)
+    if gate is not None:
+        gate.set()
+    for worker in workers:
+        worker.join(60)
+    return Counter(found)
+
+
+@pytest.mark.spec("S05")
+def test_a_thousand_first_requests_are_one_fetch(authority: Authority, network: Network) -> None:
+    authority.feed.is_live = True
+    raws = [authority.token() for _ in range(MANY)]
+    gate = Gate(network)
+    with verifier(authority, is_ready=False) as made:
+        ended = all_at_once([lambda raw=raw: outcome(lambda: made.verify(raw)) for raw in raws], gate.opened)
+        assert ended == {"accepted": MANY}
+        assert network.count(authority.metadata_url) == 1
+        assert network.count(authority.jwks_url) == 1
+        assert len(authority.feed.connections) == 1
+
+
+@pytest.mark.spec("S05")
+async def test_a_thousand_first_tasks_are_one_fetch_and_block_nobody(authority: Authority, network: Network) -> None:
+    authority.feed.is_live = True
+    raws = [authority.token() for _ in range(MANY)]
+    gate = Gate(network)
+    with verifier(authority, is_ready=False) as made:
+        tasks = [asyncio.create_task(outcome_of(made, raw)) for raw in raws]
+        # The loop turns while all of them wait.
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert not any(task.done() for task in tasks)
+        gate.opened.set()
+        assert Counter(await asyncio.gather(*tasks)) == {"accepted": MANY}
+        assert network.count(authority.metadata_url) == 1
+        assert network.count(authority.jwks_url) == 1
+        assert len(authority.feed.connections) == 1
+
+
+async def test_waiting_for_introspection_blocks_nobody(authority: Authority, network: Network) -> None:
+    made = verifier(authority)
+    raw = authority.opaque("opaque-token")
+    gate = Gate(network)
+    task = asyncio.create_task(made.averify(raw))
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert not task.done()
+    good = await made.averify(authority.token())
+    assert not task.done()
+    gate.opened.set()
+    assert (await task).sub == good.sub
+
+
+async def test_what_is_in_memory_takes_no_thread(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = verifier(authority)
+    raw = authority.token()
+    monkeypatch.setattr(asyncio, "to_thread", None)
+    first = await made.averify(raw)
+    assert await made.averify(raw) is first
+    assert await outcome_of(made, authority.token(exp=1)) == "expired"
+
+
+@pytest.mark.spec("S05", "invariant I4")
+def test_an_authority_that_is_down_at_the_start_is_not_asked_by_every_request(
+    authority: Authority, network: Network
+) -> None:
+    network.is_down = True
+    raw = authority.token()
+    gate = Gate(network)
+    with verifier(authority, is_ready=False) as made:
+        ended = all_at_once([lambda: outcome(lambda: made.verify(raw))] * 300, gate.opened)
+        for _ in range(MANY):
+            ended[outcome(lambda: made.verify(raw))] += 1
+        assert ended == {"unavailable": MANY + 300}
+        assert len(network.asked) == 1
+        network.is_down = False
+        authority.feed.is_live = True
+        authority.clock.advance(2)
+        assert outcome(lambda: made.verify(raw)) == "accepted"
+
+
+@pytest.mark.spec("S05", "invariant I4")
+async def test_tasks_do_not_queue_up_for_an_authority_that_is_down(authority: Authority, network: Network) -> None:
+    network.is_down = True
+    gate = Gate(network)
+    with verifier(authority, is_ready=False) as made:
+        tasks = [asyncio.create_task(outcome_of(made, authority.token())) for _ in range(300)]
+        for _ in range(10):
+            await asyncio.sleep(0)
+        gate.opened.set()
+        assert Counter(await asyncio.gather(*tasks)) == {"unavailable": 300}
+        assert len(network.asked) == 1
+
+
+@pytest.mark.spec("S05", "J04")
+def test_ten_thousand_random_kids_are_a_handful_of_fetches(authority: Authority, network: Network) -> None:
+    made = verifier(authority)
+    seconds = 60
+    before = network.count(authority.jwks_url)
+    header = authority.token(jwk.generate("ES256", kid="k" * 10)).split(".")
+    for number in range(10_000):
+        raw = ".".join([_with_kid(f"random-{number}"), *header[1:]])
+        assert outcome(lambda: made.verify(raw)) == "unknown_key"  # noqa: B023 - called at once
+        authority.clock.advance(seconds / 10_000)
+    assert 1 <= network.count(authority.jwks_url) - before <= seconds / 5 + 1
+    # And those who send no garbage are served meanwhile.
+    assert outcome(lambda: made.verify(authority.token())) == "accepted"
+
+
+def _with_kid(kid: str) -> str:
+    from mintmark.jose import base64url, strict_json
+
+    return base64url.encode(strict_json.dumps({"alg": "ES256", "kid": kid, "typ": "at+jwt"}))
+
+
+@pytest.mark.spec("S05", "K02")
+def test_a_new_key_is_found_by_the_first_token_it_signs(authority: Authority, network: Network) -> None:
+    made = verifier(authority)
+    authority.clock.advance(6)
+    authority.keys.insert(0, key("next"))
+    raws = [authority.token() for _ in range(100)]
+    gate = Gate(network)
+    ended = all_at_once([lambda raw=raw: outcome(lambda: made.verify(raw)) for raw in raws], gate.opened)
+    assert ended == {"accepted": 100}
+    assert network.count(authority.jwks_url) == 2
+
+
+async def test_a_task_finds_a_new_key_as_well(authority: Authority) -> None:
+    made = verifier(authority)
+    authority.clock.advance(6)
+    authority.keys.insert(0, key("next"))
+    assert await outcome_of(made, authority.token()) == "accepted"
+
+
+def test_a_machine_that_slept_while_looking_for_a_key_rejects_the_token(authority: Authority) -> None:
+    made = verifier(authority)
+    authority.clock.advance(6)
+
+    def sleep(_: Any) -> Response:
+        # Ten seconds later another attempt would be due at once.
+        raise TransportError("no answer in time")
+
+    authority.network.answers[authority.jwks_url] = sleep
+    source = next(iter(made._sources.values()))
+    find = source.keys.find
+
+    def slept(kid: str) -> None:
+        find(kid)
+        authority.clock.advance(10)
+
+    source.keys.find = slept  # type: ignore[method-assign]
+    assert outcome(lambda: made.verify(authority.token(key("next")))) == "unknown_key"
+
+
+# --- what it tells
+
+
+def test_metrics_count_what_happens(authority: Authority) -> None:
+    made = verifier(authority)
+
+    def value(name: str, label: str = "") -> float:
+        return made.metrics()[f"mintmark_verifier_{name}{label}"]
+
+    issuer = f'{{issuer="{authority.url}"}}'
+    raw = authority.token()
+    made.verify(raw)
+    assert value("verifications_total") == 1
+    assert value("results") == 1
+    for _ in range(3):
+        outcome(lambda: made.verify(authority.token(exp=1)))
+    outcome(lambda: made.verify(authority.token(aud="x")))
+    assert value("rejections_total", '{code="expired"}') == 3
+    assert value("rejections_total", '{code="wrong_audience"}') == 1
+    assert value("rejections_total", '{code="revoked"}') == 0
+    assert value("unavailable_total") == 0
+    assert value("verifications_total") == 5
+    authority.revoke(jti="x")
+    made.catch_up()
+    assert value("revocations", issuer) == 1
+    assert value("feed_entries_total", issuer) == 1
+    assert value("keys", issuer) == 1
+    assert value("key_fetches_total", issuer) == 1
+    assert value("introspections_total", issuer) == 0
+    outcome(lambda: made.verify("opaque"))
+    assert value("introspections_total", issuer) == 1
+    authority.clock.advance(15)
+    outcome(lambda: made.verify(raw, on_stale="deny"))
+    assert value("unavailable_total") == 1
+    assert value("feed_stale", issuer) == 1
+
+
+async def test_rejections_of_tasks_count_as_well(authority: Authority) -> None:
+    made = verifier(authority)
+    assert await outcome_of(made, authority.token(exp=1)) == "expired"
+    assert made.metrics()['mintmark_verifier_rejections_total{code="expired"}'] == 1
+
+
+def test_metrics_are_as_prometheus_writes_them(authority: Authority) -> None:
+    other = Authority(authority.network, authority.clock, "https://other.example/tenant")
+    lines = [f"{name} {value}" for name, value in verifier(authority, other).metrics().items()]
+    form = re.compile(r'mintmark_verifier_[a-z_]+(\{[a-z]+="[^"\\\n]*"\})? [0-9.]+')
+    assert [line for line in lines if not form.fullmatch(line)] == []
+    assert sum('issuer="https://other.example/tenant"' in line for line in lines) > 5
+
+
+@pytest.mark.spec("S07", "invariant I8")
+@pytest.mark.parametrize("trouble", ["none", "down", "nonsense", "refused"])
+def test_no_secret_and_no_token_gets_out(
+    authority: Authority, caplog: pytest.LogCaptureFixture, trouble: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    made = verifier(authority, introspect="always")
+    stranger = jwk.generate("ES256", kid=authority.keys[0].kid)
+    private = "very-private-jti"
+    raws = [
+        authority.token(jti=private, exp=1),
+        authority.token(jti=private, aud="x"),
+        authority.token(jti=private, iss="https://evil.example"),
+        authority.token(stranger, jti=private),
+        authority.token(jwk.generate("ES256", kid="unknown"), jti=private),
+        authority.token(jti=private, sub=""),
+        authority.token(jti=private) + "x",
+        authority.token(jti=private).replace(".", ".\u00e9", 1),
+        authority.token(jti=private),
+        "opaque-private-token",
+    ]
+    authority.clock.advance(20)
+    nonsense = Response(200, {}, b"<html>" + private.encode())
+    if trouble == "down":
+        authority.network.is_down = True
+    elif trouble != "none":
+        wrong = nonsense if trouble == "nonsense" else Response(401, {}, private.encode())
+        for url in (authority.introspection_url, authority.jwks_url, authority.metadata_url):
+            authority.network.answers[url] = wrong
+    shown = [repr(made), repr(authority.issuer()), str(made.metrics())]
+    for raw in raws:
+        with pytest.raises((TokenRejected, VerifierUnavailable)) as caught:
+            made.verify(raw)
+        problem: BaseException | None = caught.value
+        while problem is not None:
+            shown += [str(problem), repr(problem), repr(problem.args), repr(vars(problem))]
+            problem = problem.__cause__ or problem.__context__
+    made.catch_up()
+    made.close()
+    shown += [caplog.text, *capfd.readouterr()]
+    text = "\n".join(shown)
+    for secret in (CLIENT_SECRET, basic_authorization(CLIENT_ID, CLIENT_SECRET).split()[1], private, "opaque-private"):
+        assert secret not in text
+    for raw in raws:
+        for part in raw.split(".")[1:]:
+            assert part not in text
+
+
+@pytest.mark.spec("S07")
+def test_descriptions_are_constant(authority: Authority) -> None:
+    made = verifier(authority)
+    said = set()
+    for raw in ("x.y.z", authority.token(exp=1), authority.token(aud="x"), "opaque"):
+        with pytest.raises(TokenRejected) as caught:
+            made.verify(raw)
+        said.add((caught.value.status, caught.value.error, caught.value.description))
+    assert len(said) == 1
+
+
+# --- its life
+
+
+def test_it_is_a_context_manager(authority: Authority) -> None:
+    before = set(threading.enumerate())
+    authority.feed.is_live = True
+    with verifier(authority, is_ready=False) as made:
+        made.verify(authority.token())
+        running = set(threading.enumerate()) - before
+        assert len(running) == 2
+    for thread in running:
+        thread.join(5)
+    assert not any(thread.is_alive() for thread in running)
+
+
+def test_one_clock_for_everything(authority: Authority, clock: FakeClock) -> None:
+    made = verifier(authority)
+    token = made.verify(authority.token(auth_time=clock.now()))
+    clock.advance(61)
+    assert token._clock is clock
+    with pytest.raises(Exception, match="sign-in"):
+        token.require(max_age=60)
+
+
+def test_verifiers_do_not_pile_up(authority: Authority) -> None:
+    from mintmark.verifier import source, verifier as module
+
+    gc.collect()
+    before = len(module._alive), len(source._alive)
+    for _ in range(10):
+        verifier(authority).close()
+    gc.collect()
+    assert (len(module._alive), len(source._alive)) == before
