@@ -17,7 +17,8 @@ CONNECTIONS: Final = 32
 WARM_UP: Final = 0.3
 _LAST_ANSWERS: Final = 0.2
 _ONE_ANSWER: Final = 20.0
-_LENGTH: Final = b"content-length: "
+_LENGTH: Final = b"ength: "
+"""Of ``content-length``, in whatever case."""
 
 
 class Client(Protocol):

@@ -52,7 +52,7 @@ def rates(seconds: float) -> dict[str, float]:
     key = jwk.generate("RS256")
     assert isinstance(key.verifying, rsa.RSAPublicKey)
     public = key.verifying
-    tokens = _tokens(key, WORKING_SET)
+    tokens = make_tokens(key, WORKING_SET)
     parts = [(base64url.decode(s), m.encode()) for m, _, s in (token.rpartition(".") for token in tokens[:500])]
     with Verifier(ISSUER, API, transport=Memory(KeySet([key]))) as forgetful:
         judge = forgetful._judge  # noqa: SLF001 - room for one result: whatever is presented was forgotten
@@ -71,7 +71,8 @@ def rates(seconds: float) -> dict[str, float]:
     return found
 
 
-def _tokens(key: Key, count: int) -> list[str]:
+def make_tokens(key: Key, count: int) -> list[str]:
+    """Return access tokens as the authority signs them, each another."""
     now = int(time.time())  # noqa: TID251 - PyJWT reads the clock as well
     claims: dict[str, Any] = {"iss": ISSUER, "sub": "usr_ada", "aud": API, "exp": 2**40, "iat": now, "nbf": now}
     claims |= {"client_id": "app", "scope": "orders:read orders:write", "gid": "x" * 22}

@@ -35,6 +35,7 @@ local function refuse(txn, response)
     txn:done(reply)
 end
 
+-- The guard cannot decide, or is away.
 local function unavailable(txn)
     local reply = txn:reply({ status = 503 })
     reply:add_header("retry-after", "1")
@@ -50,12 +51,11 @@ local function check(txn, guard)
     }
     local response = core.httpclient():get({ url = guard .. "/haproxy", headers = question, timeout = TIMEOUT_MS })
     local status = response and response.status or 0
-    if status ~= 200 then
-        if status < 400 then
-            unavailable(txn)
-        else
-            refuse(txn, response)
-        end
+    if status >= 400 and status < 500 then
+        refuse(txn, response)
+        return
+    elseif status ~= 200 then
+        unavailable(txn)
         return
     end
     for name in pairs(sent) do

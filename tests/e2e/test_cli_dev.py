@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -32,24 +33,61 @@ def fetch(url: str) -> tuple[int, bytes]:
 
 
 def lines_of(shown: str) -> list[str]:
-    return [line for line in shown.splitlines() if re.match(r"(R=\$\()?curl ", line)]
+    return [line for line in shown.splitlines() if re.match(r"(T=\$\(|python3 -c|curl )", line)]
 
 
-def test_the_three_lines_refresh_revoke_and_are_refused(tmp_path: Path) -> None:
+def pasted(*lines: str) -> list[str]:
+    """Paste lines into a shell; return what it showed, line by line."""
+    script = "\n".join([*lines, ""])
+    outcome = subprocess.run(
+        ["bash"], input=script, capture_output=True, text=True, timeout=30, env=clean_environment(), check=True
+    )
+    assert outcome.stderr == ""
+    return outcome.stdout.splitlines()
+
+
+@pytest.mark.spec("I6")
+def test_the_three_lines_call_the_api_revoke_and_are_refused(tmp_path: Path) -> None:
     with developing(tmp_path) as (process, _):
-        lines = lines_of(process.shown)
-        assert len(lines) == 3
-        script = "\n".join([*lines, ""])
-        pasted = subprocess.run(
-            ["bash"], input=script, capture_output=True, text=True, timeout=30, env=clean_environment(), check=True
-        )
-    answer = json.loads(pasted.stderr)
-    assert answer["token_type"] == "Bearer"
-    assert answer["refresh_token"] != re.search(r"refresh_token=(mmr_\S+)", lines[0])[1]  # type: ignore[index]
-    revoked, refused = pasted.stdout.splitlines()
-    assert revoked == "revoked: 200"
-    assert json.loads(refused)["error"] == "invalid_grant"
-    assert "Traceback" not in process.errors()
+        three = lines_of(process.shown)[:3]
+        for _ in range(2):  # they may be pasted again
+            called, revoked, rejected, again = pasted(*three)
+            assert json.loads(called.removesuffix(" 200"))["orders_of"] == "demo-service"
+            assert revoked == "revoked: 200"
+            measured = re.fullmatch(r"rejected: 401 after (\d+\.\d) ms; accepted in between: \d+", rejected)
+            assert measured is not None
+            assert float(measured[1]) < 1000
+            assert json.loads(again.removesuffix(" 401"))["error"] == "invalid_token"
+        assert "Traceback" not in process.errors()
+
+
+def test_without_the_second_line_the_api_goes_on_accepting(tmp_path: Path) -> None:
+    with developing(tmp_path) as (process, _):
+        first, _, third = lines_of(process.shown)[:3]
+        called, again = pasted(first, third)
+    assert called == again
+    assert called.endswith(" 200")
+
+
+@pytest.mark.spec("I2")
+def test_the_line_to_refresh_gets_the_same_refresh_token_twice(tmp_path: Path) -> None:
+    with developing(tmp_path) as (process, _):
+        refresh = lines_of(process.shown)[3]
+        answers = [json.loads(line) for line in pasted(refresh, refresh)]
+    assert answers[0]["refresh_token"] == answers[1]["refresh_token"]
+    assert answers[0]["refresh_token"] not in refresh
+    assert answers[0]["access_token"] != answers[1]["access_token"]
+
+
+def test_the_api_moves_on_where_its_port_is_taken(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1] - 2
+        with started(tmp_path, "dev", "--port", str(port)) as process:
+            process.read_until(READY)
+            where = re.search(r"answers at http://127\.0\.0\.1:(\d+)/orders", process.shown)
+            assert where is not None
+            assert int(where[1]) > port + 2
+            assert pasted(*lines_of(process.shown)[:1])[0].endswith(" 200")
 
 
 def test_what_the_banner_says_works(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Services under gunicorn: the verifier is built and used before the workers are forked, against a real authority."""
 
 import http.client
-import json
 import os
 import subprocess
 import sys
@@ -9,10 +8,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlencode, urlsplit
 
 import pytest
-from tests.support.installation import API, PREFIX
+from tests.e2e.tokens import obtain, revoke
+from tests.support.installation import API
 from tests.support.serving import ROOT, Served, served
 
 pytestmark = pytest.mark.slow
@@ -26,27 +25,6 @@ PATIENCE = 15.0
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with served(tmp_path_factory.mktemp("authority"), "http://127.0.0.1:1") as authority:
         yield authority
-
-
-def post(authority: Served, path: str, **form: str) -> bytes:
-    form |= {"client_id": "service", "client_secret": authority.secrets["service"]}
-    connection = http.client.HTTPConnection(urlsplit(authority.issuer).netloc, timeout=10)
-    try:
-        headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        connection.request("POST", PREFIX + path, urlencode(form), headers)
-        response = connection.getresponse()
-        body = response.read()
-    finally:
-        connection.close()
-    assert response.status == 200, body
-    return body
-
-
-def obtain(authority: Served) -> str:
-    token: str = json.loads(post(authority, "/token", grant_type="client_credentials", scope="orders:read"))[
-        "access_token"
-    ]
-    return token
 
 
 class Service:
@@ -126,7 +104,7 @@ def test_every_worker_hears_of_a_revocation(application: str, path: str, authori
     with gunicorn(application, path, authority, kept, tmp_path) as service:
         workers = service.accepting(kept)
         assert service.accepting(lost) == workers
-        post(authority, "/revoke", token=lost)
+        revoke(authority, lost)
         deadline = time.monotonic() + PATIENCE
         refusing: set[int] = set()
         while refusing < workers:

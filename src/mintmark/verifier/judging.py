@@ -1,15 +1,16 @@
-"""Judging one token against what is known of its issuer: the steps of a verification, whoever drives them.
+"""Judging one token against what is known of its issuer, by what is in memory alone.
 
-A step that has to wait is yielded as something to call, on this thread or another; everything else is in memory.
+Where that is not enough, `Wait` says what has to be called first, on this thread or another; then it is tried again.
 """
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final, Literal, get_args
 
 from mintmark.jose import base64url, jws, jwt, strict_json
 from mintmark.jose.errors import JoseError
 from mintmark.verifier.errors import RejectionCode, TokenRejected, VerifierUnavailable
+from mintmark.verifier.introspection import Introspector
 from mintmark.verifier.ports import Clock
 from mintmark.verifier.results import Result, ResultCache
 from mintmark.verifier.source import STALE_AFTER, Source
@@ -27,15 +28,17 @@ ACCESS_TOKEN_TYPE: Final = "at+jwt"
 # RFC 9068 §2.2 has the issuer put them into every access token. Without a subject nobody knows whom it speaks for.
 _TEXT_CLAIMS: Final = ("sub", "client_id", "jti")
 
-Steps = Generator[Callable[[], object], None, Token]
 
+class Wait(Exception):  # noqa: N818 - says what to do
+    """What is in memory does not settle it.
 
-class _KeyMissing(TokenRejected):
-    """The key of a token is not known, and asking for it is worth while; after that, it is a rejection like others."""
+    Attributes:
+        act: What has to be called before it is tried again. It may take a while, and raise what `Judge.settle` raises.
+    """
 
-    def __init__(self, kid: str) -> None:
-        super().__init__("unknown_key")
-        self.kid = kid
+    def __init__(self, act: Callable[[], object]) -> None:
+        super().__init__()
+        self.act = act
 
 
 class Judge:
@@ -85,10 +88,11 @@ class Judge:
         self._verified.reset_after_fork()
         self._asked.reset_after_fork()
 
-    def steps(self, raw: str, on_stale: OnStale | None) -> Steps:
-        """Verify ``raw``; what is yielded has to be called before going on, and may take a while.
+    def settle(self, raw: str, on_stale: OnStale | None) -> Token:
+        """Verify ``raw``.
 
         Raises:
+            Wait: Something has to be waited for; then this is to be called again.
             TokenRejected: It is not good.
             VerifierUnavailable: That cannot be said just now.
             ValueError: ``on_stale`` is no such thing; taken for the laxest, a slip of the pen would go unnoticed.
@@ -102,21 +106,14 @@ class Judge:
         is_jwt = raw.count(".") == 2
         source = self._source_of(raw) if is_jwt else self._source_of_opaque()
         if not source.is_prepared:
-            yield source.prepare
-        is_stale = source.is_stale
-        source.watch()
+            raise Wait(source.prepare)
+        is_stale = source.watch()
         posture = (on_stale or self._on_stale) if is_stale else None
         if posture == "deny":
             raise VerifierUnavailable("the revocation feed is silent")
-        token = None
-        if is_jwt:
-            try:
-                token = self._locally(raw, source)
-            except _KeyMissing as missing:
-                yield partial(source.keys.find, missing.kid)
-                token = self._locally(raw, source)
+        token = self._locally(raw, source) if is_jwt else None
         if token is None or self._asks_always or posture == "introspect":
-            return (yield from self._by_asking(raw, source, is_stale=is_stale))
+            return self._by_asking(raw, source, is_stale=is_stale)
         return token
 
     def _source_of(self, raw: str) -> Source:
@@ -161,7 +158,7 @@ class Judge:
             _check_claims(claims)
         except JoseError as error:
             if error.code == "unknown_key" and (kid := _kid(raw)) is not None and source.keys.may_find(kid):
-                raise _KeyMissing(kid) from None
+                raise Wait(partial(source.keys.find, kid)) from None
             raise TokenRejected(_code(error), claim=error.claim) from None
         if source.table.revokes(claims, verified.key.kid):
             raise TokenRejected("revoked")
@@ -170,28 +167,27 @@ class Judge:
         self._verified.put(raw, Result(token, source, verified.key, version, until, 0.0))
         return token
 
-    def _by_asking(self, raw: str, source: Source, *, is_stale: bool) -> Steps:
+    def _by_asking(self, raw: str, source: Source, *, is_stale: bool) -> Token:
         if source.introspector is None:
             raise VerifierUnavailable("the issuer cannot be asked without a client_id")
-        version = source.version
         result = self._asked.get(raw)
         if (
             result is not None
-            and self._is_still_good(raw, result, version, self._asked)
+            and self._is_still_good(raw, result, source.version, self._asked)
             # While nobody says what was revoked, an answer is worth as long as silence is.
             and not (is_stale and self._clock.uptime() >= result.asked_at + STALE_AFTER)
         ):
             return result.token
-        asked_at, answer = self._clock.uptime(), []
-        ask = source.introspector.ask
-        yield lambda: answer.append(ask(raw))
-        claims: Mapping[str, Any] = answer[0]
-        if source.table.revokes(claims, None):
+        raise Wait(partial(self._ask, raw, source, source.introspector))
+
+    def _ask(self, raw: str, source: Source, introspector: Introspector) -> None:
+        version, asked_at = source.version, self._clock.uptime()
+        # A copy: others who asked at the same time were given the same answer.
+        token = Token.from_claims(dict(introspector.ask(raw)), self._clock)
+        if source.table.revokes(token.claims, None):
             raise TokenRejected("revoked")
-        token = Token.from_claims(claims, self._clock)
         until = min(self._clock.now() + RESULT_LIFETIME, token.expires_at + self._leeway)
         self._asked.put(raw, Result(token, source, None, version, until, asked_at))
-        return token
 
     def _is_still_good(self, raw: str, result: Result, version: object, results: ResultCache) -> bool:
         """Judge a remembered result by what is known now.
@@ -219,10 +215,8 @@ class Judge:
 def _check_claims(claims: Mapping[str, Any]) -> None:
     for name in _TEXT_CLAIMS:
         value = claims.get(name)
-        if name not in claims:
-            raise JoseError("missing_claim", "RFC 9068 §2.2", claim=name)
-        if not isinstance(value, str) or not value:
-            raise JoseError("bad_claim", "no text", claim=name)
+        if type(value) is not str or not value:
+            raise JoseError("bad_claim" if name in claims else "missing_claim", "RFC 9068 §2.2", claim=name)
     if "iat" not in claims:
         raise JoseError("missing_claim", "RFC 9068 §2.2", claim="iat")
     if not isinstance(claims.get("gid", ""), str):

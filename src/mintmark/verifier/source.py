@@ -136,20 +136,21 @@ class Source:
             self.follower.caught_up.wait(_START_PATIENCE)
         self._is_prepared = True
 
-    def watch(self) -> None:
-        """Say once that the revocations have become stale, and once that they are fresh again."""
+    def watch(self) -> bool:
+        """Return whether the revocations are stale; say so once, and once that they are fresh again."""
         is_stale = self.is_stale
         if is_stale == self._is_said_stale:
-            return
+            return is_stale
         with self._saying:
             if is_stale == self._is_said_stale:
-                return
+                return is_stale
             self._is_said_stale = is_stale
             self.times_stale += is_stale
         if is_stale:
             log.warning("the revocation feed of %s is silent: revocations may be missed", self.issuer)
         else:
             log.info("the revocation feed of %s is back: nothing was missed", self.issuer)
+        return is_stale
 
     def catch_up(self) -> None:
         """Do at once what the background threads do: keys if they are due, revocations until there are no more."""

@@ -49,23 +49,27 @@ class Token(msgspec.Struct, frozen=True, eq=False, gc=False):
         return f"Token(sub={self.sub!r}, client_id={self.client_id!r}, issuer={self.issuer!r}, expires_at={self.expires_at})"
 
     @classmethod
-    def from_claims(cls, claims: Mapping[str, Any], clock: Clock = SYSTEM_CLOCK) -> Self:
+    def from_claims(cls, claims: dict[str, Any], clock: Clock = SYSTEM_CLOCK) -> Self:
         """Make a token of verified claims: ``iss``, ``aud`` and ``exp`` are there and of the right type.
 
-        A ``sub``, ``client_id``, ``scope`` or role of another type counts as absent, so it permits nothing.
+        The claims are taken over: the caller does not change them any more. A ``sub``, ``client_id``, ``scope`` or role of another type counts as absent, so it permits nothing.
         """
         aud = claims["aud"]
         scope = claims.get("scope")
+        roles, permissions = _names(claims.get("roles")), _names(claims.get("permissions"))
+        for name, value in claims.items():
+            if type(value) in _CONTAINERS:
+                claims[name] = _frozen(value)
         return cls(
             _text(claims.get("sub")),
             _text(claims.get("client_id")),
             claims["iss"],
             (aud,) if type(aud) is str else tuple(aud),
             frozenset(scope.split()) if type(scope) is str else _NONE,
-            _names(claims.get("roles")),
-            _names(claims.get("permissions")),
+            roles,
+            permissions,
             claims["exp"],
-            _frozen(claims),
+            MappingProxyType(claims),
             clock,
         )
 

@@ -2,7 +2,7 @@
 
 ``verify`` looks at what is in memory: results of the last minutes, keys and revocations that background threads keep.
 It does I/O only at the first request, for a key id it has never seen, and where the issuer itself has to be asked.
-Every wait is a step of one generator, so that ``verify`` and ``averify`` are the same code.
+What decides never waits, so that ``verify`` and ``averify`` share all of it.
 """
 
 import asyncio
@@ -14,18 +14,21 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Literal, Self
+from typing import Final, Literal, NoReturn, Self
 
 from mintmark.jose import jwt
 from mintmark.verifier.errors import REJECTION_CODES, TokenRejected, VerifierUnavailable
 from mintmark.verifier.http import HTTPTransport
-from mintmark.verifier.judging import POSTURES, Judge, OnStale
+from mintmark.verifier.judging import POSTURES, Judge, OnStale, Wait
 from mintmark.verifier.ports import SYSTEM_CLOCK, Clock, Transport
 from mintmark.verifier.results import ResultCache
 from mintmark.verifier.source import Issuer, Source
 from mintmark.verifier.token import Token
 
 Introspect = Literal["when_needed", "always"]
+
+_MAX_WAITS: Final = 4
+"""One each for a first request, an unknown key and an answer of the issuer, and one to spare."""
 
 
 class Verifier:
@@ -136,14 +139,15 @@ class Verifier:
             and self._now() < result.until
         ):
             return result.token
-        steps = self._judge.steps(raw, on_stale)
         self._verifications += 1
         try:
-            while True:
-                wait = next(steps)
-                wait()
-        except StopIteration as done:
-            return done.value  # type: ignore[no-any-return]
+            for _ in range(_MAX_WAITS):
+                try:
+                    return self._judge.settle(raw, on_stale)
+                except Wait as wait:
+                    act = wait.act
+                act()
+            return _give_up()
         except (TokenRejected, VerifierUnavailable) as problem:
             self._count(problem)
             raise
@@ -161,14 +165,15 @@ class Verifier:
             and self._now() < result.until
         ):
             return result.token
-        steps = self._judge.steps(raw, on_stale)
         self._verifications += 1
         try:
-            while True:
-                wait = next(steps)
-                await asyncio.to_thread(wait)
-        except StopIteration as done:
-            return done.value  # type: ignore[no-any-return]
+            for _ in range(_MAX_WAITS):
+                try:
+                    return self._judge.settle(raw, on_stale)
+                except Wait as wait:
+                    act = wait.act
+                await asyncio.to_thread(act)
+            return _give_up()
         except (TokenRejected, VerifierUnavailable) as problem:
             self._count(problem)
             raise
@@ -234,6 +239,10 @@ class Verifier:
             for name, value in source.metrics().items():
                 found[f'mintmark_verifier_{name}{{issuer="{source.issuer}"}}'] = value
         return found
+
+
+def _give_up() -> NoReturn:
+    raise VerifierUnavailable("what was waited for did not last")
 
 
 def _check(issuers: list[Issuer], on_stale: str, introspect: str, leeway: int) -> None:

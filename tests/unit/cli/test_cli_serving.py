@@ -100,14 +100,19 @@ def test_the_banner_names_everything_and_three_lines(bare: Line) -> None:
             return await demo.furnish(authority, app_redirect_uri="http://127.0.0.1:8081/callback")
 
     things = asyncio.run(furnished())
-    banner = dev.welcome("http://[::1]:8080", things)
+    api = "http://[::1]:8082"
+    banner = dev.welcome("http://[::1]:8080", api, things)
     for part in (things.password, things.service_secret, things.app_secret, things.refresh_token, "NOT for production"):
         assert part in banner
         assert part == "NOT for production" or part not in repr(things)
-    lines = dev.lines_to_paste("http://[::1]:8080", things.refresh_token)
+    lines = dev.lines_to_paste("http://[::1]:8080", api, things.service_secret)
     assert len(lines) == 3
     assert all(line in banner.splitlines() for line in lines)
-    assert all("curl -sS -g http://[::1]:8080/" in line for line in lines)
+    assert dev.line_to_refresh("http://[::1]:8080", things.refresh_token) in banner.splitlines()
+    assert "curl -sS -g http://[::1]:8080/" in lines[0]
+    assert "'[::1]:8080', 'POST'" in lines[1]
+    assert "curl -sS -g http://[::1]:8082/orders" in lines[2]
+    assert f"answers at {api}/orders" in banner
     assert "examples/login.py" not in banner  # it is not in this folder
     Path("examples").mkdir()
     Path("examples/login.py").touch()
@@ -115,7 +120,7 @@ def test_the_banner_names_everything_and_three_lines(bare: Line) -> None:
         f"PORT=8081 ISSUER=http://[::1]:8080 CLIENT_ID=demo-app CLIENT_SECRET={things.app_secret} "
         ".venv/bin/python examples/login.py"
     )
-    banner = dev.welcome("http://[::1]:8080", things)
+    banner = dev.welcome("http://[::1]:8080", api, things)
     assert application in banner.splitlines()
     assert "then open http://127.0.0.1:8081\n" in banner
 

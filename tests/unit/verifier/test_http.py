@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from tests.support.raw_http import CertificateAuthority, Conversation, RawServer, always_saying, answer, chunked, saying
-from tests.support.verifying import FakeClock
+from tests.support.verifying import FakeClock, end_after
 
 from mintmark.verifier.http import HTTPTransport
 from mintmark.verifier.ports import Response, TransportError
@@ -675,6 +675,7 @@ def test_a_forked_child_uses_connections_of_its_own_and_leaves_the_parents_alone
         trusting._mine._lock.acquire()
         child = os.fork()
         if child == 0:
+            end_after(30)
             try:
                 is_fine = get(trusting, url).body == b"x"
             except BaseException:  # noqa: BLE001

@@ -382,16 +382,41 @@ def test_so_many_questions_at_once_and_no_more(monkeypatch: pytest.MonkeyPatch) 
     assert asking.ask("t")["sub"] == "alice"
 
 
+class PassingClock(FakeClock):
+    """Moves whenever it is looked at."""
+
+    step = 2.0
+
+    def uptime(self) -> float:
+        self.advance(self.step)
+        return self.up
+
+
+def test_waiting_for_a_turn_takes_of_the_time_for_the_question() -> None:
+    clock = PassingClock(unix=1_000.0)
+    transport = FakeTransport(lambda _: said(ACTIVE))
+    asking = introspector(transport)
+    asking._clock = clock
+    asking.ask("t")
+    assert transport.asked[0]["timeout"] == 3.0
+    clock.step = 6.0
+    with pytest.raises(VerifierUnavailable):
+        asking.ask("t")
+    assert asking.asked == 1
+
+
 def test_a_child_process_owes_nothing_to_the_threads_of_its_parent() -> None:
     gate = Gate()
     asking = introspector(FakeTransport(gate))
-    with ThreadPoolExecutor(1) as pool:
-        parents = pool.submit(asking.ask, "t")
-        assert gate.arrived.acquire(timeout=30)
-        locked = asking._changing
-        with locked:  # as at the moment of the fork
+    with ThreadPoolExecutor(MAX_QUESTIONS) as pool:
+        parents = [pool.submit(asking.ask, f"t{one}") for one in range(MAX_QUESTIONS)]
+        for _ in parents:
+            assert gate.arrived.acquire(timeout=30)
+        with asking._changing:  # as at the moment of the fork, when every turn is taken
             asking.reset_after_fork()
-            gate.is_open.set()
-            assert asking.ask("t")["sub"] == "alice"
-            assert asking.asked == 2
-        assert parents.result(30)["sub"] == "alice"
+            with ThreadPoolExecutor(1) as children:
+                child = children.submit(asking.ask, "t0")
+                assert gate.arrived.acquire(timeout=30)
+                gate.is_open.set()
+                assert child.result(30)["sub"] == "alice"
+        assert all(parent.result(30)["sub"] == "alice" for parent in parents)

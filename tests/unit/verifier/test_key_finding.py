@@ -11,6 +11,7 @@ from tests.support.key_keeping import DOWN, JWKS, ONE, THREE, TWO, World
 from tests.support.verifying import (
     ISSUER,
     Asked,
+    end_after,
     json_response,
     jwks_response,
 )
@@ -305,6 +306,7 @@ def test_a_child_forgets_the_fetch_of_a_thread_that_it_does_not_have(ready: Worl
     assert inside.wait(60)
     child = os.fork()
     if child == 0:
+        end_after(30)
         # No exception may come out of here: the child would go on as a second pytest.
         try:
             ready.keeper.reset_after_fork()

@@ -79,7 +79,7 @@ async def serving(app: Any) -> AsyncIterator[str]:
         listener.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
         running = asyncio.create_task(server.serve(sockets=[listener]))
-        while not server.started:
+        while not server.started and not running.done():
             await asyncio.sleep(0.01)
         try:
             yield f"127.0.0.1:{listener.getsockname()[1]}"

@@ -94,11 +94,11 @@ def test_a_route_that_is_not_understood(tmp_path: Path, route: str, problem: str
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("issuer = ", "this is no TOML: Invalid value (at line 1, column 10)"),
+        ("issuer = ", "this is no TOML: Invalid value"),
         (HEAD.replace("issuer", "isuer"), "unknown key isuer; did you mean issuer?"),
         (HEAD.replace("audience", "port"), "Object missing required field `audience`"),
         (HEAD.replace('"https://api.example"', '""'), "audience: Expected `str` of length >= 1"),
-        (HEAD.replace("https://auth", "http://auth"), "'http://auth.example' is no issuer identifier"),
+        (HEAD.replace("https://auth", "http://auth"), "an issuer is an https URL"),
         (HEAD + 'on_stale = "x"\n', "on_stale: Invalid enum value 'x'"),
         (HEAD + "introspect = true\n", "this is no TOML: Cannot overwrite a value"),
         (HEAD.replace("when_needed", "never"), "introspect: Invalid enum value 'never'"),

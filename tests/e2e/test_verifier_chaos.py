@@ -1,0 +1,456 @@
+"""A verifier and a real authority, with everything between them going wrong: what is revoked stays out, nobody else.
+
+Each test prints the longest time for which a revoked token was still accepted after its revocation was answered.
+"""
+
+import http.client
+import itertools
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Self
+from urllib.parse import urlencode
+
+import anyio
+import pytest
+from pydantic import SecretBytes
+from tests.support.proxy import Proxy, proxy_to
+from tests.support.telling import tell
+from tests.unit.cli.processes import Process, clean_environment, free_port, started
+
+from mintmark import bootstrap
+from mintmark.authority.model import Client, Resource
+from mintmark.authority.registration import create_client
+from mintmark.authority.resources import create_resource
+from mintmark.config import Settings
+from mintmark.jose import base64url
+from mintmark.verifier import TokenRejected, Verifier, VerifierUnavailable
+from mintmark.verifier.ports import SYSTEM_CLOCK, Clock
+from mintmark.verifier.source import STALE_AFTER
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180), pytest.mark.spec("invariant I6")]
+
+API: Final = "https://api.example"
+MANY: Final = 1000
+
+LIVE_BOUND: Final = 2.0
+"""Seconds from the answer to a revocation until a connected verifier rejects the token; two cores may be busy."""
+
+RECONNECT_BOUND: Final = 10.0
+"""Seconds from the end of an outage until everything revoked meanwhile is rejected: the longest pause is 7.5."""
+
+PATIENCE: Final = 60.0
+"""Seconds after which a test gives up waiting for what has to come about."""
+
+
+@dataclass
+class Watched:
+    """A token, and what became of it."""
+
+    raw: str
+    revoked_at: float | None = None
+    accepted_at: float = 0.0
+
+
+@dataclass
+class Watch:
+    """A thread that verifies the same tokens over and over, as the traffic of a service does.
+
+    Attributes:
+        wrong: Rejections of tokens that nobody has revoked.
+    """
+
+    verifier: Verifier
+    tokens: list[Watched] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    rounds: int = 0
+    _is_over: bool = False
+
+    def add(self, raws: list[str]) -> list[Watched]:
+        added = [Watched(raw) for raw in raws]
+        self.tokens += added
+        return added
+
+    @contextmanager
+    def going_on(self) -> Iterator[Self]:
+        thread = threading.Thread(target=self._verify_for_ever)
+        thread.start()
+        try:
+            yield self
+        finally:
+            self._is_over = True
+            thread.join()
+        assert self.wrong == []
+
+    def whole_rounds(self, count: int = 2) -> None:
+        """Wait until every token was looked at so often."""
+        done = self.rounds + count
+        wait_until(lambda: self.rounds >= done)
+
+    def lags(self) -> list[float]:
+        """How long each revoked token was still accepted after its revocation was answered, seconds."""
+        return [max(0.0, one.accepted_at - one.revoked_at) for one in self.tokens if one.revoked_at is not None]
+
+    def _verify_for_ever(self) -> None:
+        while not self._is_over:
+            for one in list(self.tokens):
+                was_revoked = one.revoked_at is not None
+                began = time.monotonic()
+                try:
+                    self.verifier.verify(one.raw)
+                    one.accepted_at = began
+                except (TokenRejected, VerifierUnavailable) as problem:
+                    # Heard of before it was answered, it is no false rejection.
+                    if not was_revoked and getattr(problem, "code", "") != "revoked":
+                        self.wrong.append(repr(problem))
+            self.rounds += 1
+            time.sleep(0.001)  # other threads want to go on as well
+
+
+def wait_until(condition: Callable[[], object], seconds: float = PATIENCE) -> float:
+    """Wait for something that has to come about; return how long that took."""
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < seconds, "it did not come about"
+        time.sleep(0.005)
+    return time.monotonic() - began
+
+
+def outcome(verifier: Verifier, raw: str) -> str:
+    try:
+        verifier.verify(raw)
+    except TokenRejected as problem:
+        return problem.code
+    except VerifierUnavailable:
+        return "unavailable"
+    return "accepted"
+
+
+class Service:
+    """The client that asks for tokens and revokes them, past the proxy and on connections of its own."""
+
+    def __init__(self, port: int, secret: str) -> None:
+        self.secret = secret
+        self._port = port
+        self._connection: http.client.HTTPConnection | None = None
+
+    def token(self) -> str:
+        raw: str = json.loads(self._post("/token", grant_type="client_credentials"))["access_token"]
+        return raw
+
+    def tokens(self, count: int) -> list[str]:
+        return [self.token() for _ in range(count)]
+
+    def revoke(self, *tokens: Watched) -> None:
+        """Revoke, and note when that was answered."""
+        for one in tokens:
+            self._post("/revoke", token=one.raw)
+            one.revoked_at = time.monotonic()
+
+    def hang_up(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _post(self, path: str, **form: str) -> bytes:
+        if self._connection is None:
+            self._connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)
+        headers = {
+            "authorization": "Basic " + b64encode(f"service:{self.secret}".encode()).decode(),
+            "content-type": "application/x-www-form-urlencoded",
+        }
+        self._connection.request("POST", f"/api/v2/auth{path}", urlencode(form), headers)
+        response = self._connection.getresponse()
+        body = response.read()
+        assert response.status == 200, body
+        return body
+
+
+@dataclass
+class World:
+    """An authority with a proxy in front of it; the issuer is the proxy, so that verifiers know no other way."""
+
+    folder: Path
+    port: int
+    proxy: Proxy
+    service: Service
+    issuer: str
+    _stack: ExitStack
+
+    def start(self) -> Process:
+        """Start the authority; it ends with the test at the latest."""
+        process = self._stack.enter_context(
+            started(self.folder, "serve", "--config", str(self.folder / "mintmark.toml"))
+        )
+        process.read_until("mintmark is ready")
+        return process
+
+    def kill(self, process: Process) -> None:
+        """End it as a power failure would."""
+        process.send_signal(signal.SIGKILL)
+        assert process.wait(10) == -signal.SIGKILL
+        self.service.hang_up()
+
+    def command(self, *args: str) -> str:
+        """Run ``mintmark`` on the same database."""
+        line = [sys.executable, "-m", "mintmark.cli.main", *args, "--config", str(self.folder / "mintmark.toml")]
+        done = subprocess.run(line, capture_output=True, text=True, timeout=60, env=clean_environment(), check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def verifier(self, **options: Any) -> Verifier:
+        """A verifier that knows the authority through the proxy, and has caught up."""
+        made = Verifier(self.issuer, API, client_id="service", client_secret=self.service.secret, **options)
+        self._stack.callback(made.close)
+        raw = self.service.token()
+        wait_until(lambda: outcome(made, raw) == "accepted" and not is_stale(made))
+        return made
+
+
+def is_stale(verifier: Verifier) -> bool:
+    (value,) = [value for name, value in verifier.metrics().items() if "feed_stale{" in name]
+    return bool(value)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    port = free_port()
+    with ExitStack() as stack:
+        proxy = stack.enter_context(proxy_to(port))
+        issuer = f"http://127.0.0.1:{proxy.port}"
+        settings: dict[str, Any] = {
+            "issuer": issuer,
+            "port": port,
+            "database": str(tmp_path / "mintmark.sqlite3"),
+            # Longer than a verifier waits between two attempts to find a key; shorter than a test.
+            "jwks_lifetime": 6,
+            "key_rotation_interval": 3600,
+        }
+        key = tmp_path / "mintmark.key"
+        key.write_text(bytes(32).hex())
+        key.chmod(0o600)
+        lines = [f"{name} = {json.dumps(value)}\n" for name, value in settings.items()]
+        (tmp_path / "mintmark.toml").write_text("".join([*lines, f'master_key_file = "{key}"\n']))
+        secret = anyio.run(_found, Settings(**settings, master_key=SecretBytes(bytes(32))))
+        service = Service(port, secret)
+        stack.callback(service.hang_up)
+        yield World(tmp_path, port, proxy, service, issuer, stack)
+
+
+async def _found(settings: Settings) -> str:
+    async with bootstrap.running(settings) as authority:
+        await create_resource(authority, Resource(resource=API, name="Orders", scopes=("orders:read",)))
+        client = Client(
+            client_id="service",
+            name="Order service",
+            grant_types=("client_credentials",),
+            scope=("orders:read",),
+            resources=(API,),
+            default_resource=API,
+            serves=(API,),
+            access_token_signed_response_alg="ES256",
+        )
+        _, secret = await create_client(authority, client)
+        assert secret is not None
+        return secret
+
+
+def test_killed_and_started_again(world: World, request: pytest.FixtureRequest) -> None:
+    """Three times: what is revoked live is rejected live; what was revoked a moment before the kill, after it."""
+    process = world.start()
+    live: list[float] = []
+    after: list[float] = []
+    with Watch(world.verifier()).going_on() as watch:
+        watch.add(world.service.tokens(50))
+        watch.whole_rounds()
+        for _ in range(3):
+            connected = watch.add(world.service.tokens(50))
+            watch.whole_rounds()
+            world.service.revoke(*connected)
+            wait_until(lambda: all(outcome(watch.verifier, one.raw) == "revoked" for one in connected))  # noqa: B023
+            live += [max(0.0, one.accepted_at - (one.revoked_at or 0)) for one in connected]
+            last = watch.add(world.service.tokens(50))
+            watch.whole_rounds()
+            world.service.revoke(*last)
+            world.kill(process)
+            # Nobody is rejected because the authority is away.
+            watch.whole_rounds()
+            process = world.start()
+            back_at = time.monotonic()
+            wait_until(lambda: all(outcome(watch.verifier, one.raw) == "revoked" for one in last))  # noqa: B023
+            after += [max(0.0, one.accepted_at - back_at) for one in last]
+        watch.whole_rounds()
+    assert max(live) < LIVE_BOUND
+    assert max(after) < RECONNECT_BOUND
+    tell(
+        request,
+        f"3 kills; 150 tokens revoked while connected were accepted for at most {max(live) * 1000:.0f} ms after the "
+        f"answer; 150 revoked right before a kill for at most {max(after) * 1000:.0f} ms after the restart; "
+        f"no false rejection in {watch.rounds} rounds",
+    )
+
+
+def test_a_thousand_revocations_while_the_feed_is_cut(world: World, request: pytest.FixtureRequest) -> None:
+    world.start()
+    with Watch(world.verifier()).going_on() as watch:
+        bystanders = watch.add(world.service.tokens(100))
+        revoked = watch.add(world.service.tokens(MANY))
+        watch.whole_rounds()
+        world.proxy.cut()
+        world.service.revoke(*revoked)
+        watch.whole_rounds()
+        # Nobody could tell the verifier: this is what the posture `serve` means.
+        assert outcome(watch.verifier, revoked[-1].raw) == "accepted"
+        world.proxy.restore()
+        restored_at = time.monotonic()
+        wait_until(lambda: all(outcome(watch.verifier, one.raw) == "revoked" for one in revoked))
+        watch.whole_rounds()
+        assert {outcome(watch.verifier, one.raw) for one in bystanders} == {"accepted"}
+        assert not is_stale(watch.verifier)
+    lag = max(one.accepted_at - restored_at for one in revoked)
+    assert lag < RECONNECT_BOUND
+    tell(
+        request,
+        f"{MANY} tokens revoked while the feed was cut: all rejected, the last accepted {max(0, lag) * 1000:.0f} ms "
+        f"after the way was open again; 100 others never rejected in {watch.rounds} rounds",
+    )
+
+
+@pytest.mark.spec("invariant I4")
+def test_a_feed_that_is_swallowed_is_noticed(world: World, request: pytest.FixtureRequest) -> None:
+    """No RST, no FIN: only the silence tells. Each posture then does what it says."""
+    world.start()
+    postures: tuple[Any, ...] = ("serve", "introspect", "deny")
+    verifiers = {posture: world.verifier(on_stale=posture) for posture in postures}
+    good, bad = world.service.token(), Watched(world.service.token())
+    assert {outcome(one, raw) for one in verifiers.values() for raw in (good, bad.raw)} == {"accepted"}
+
+    world.proxy.swallow(b"/api/v2/auth/revocations")
+    swallowed_at = time.monotonic()
+    world.service.revoke(bad)
+    stale_after = {posture: wait_until(partial(is_stale, one), STALE_AFTER + 5) for posture, one in verifiers.items()}
+    noticed = time.monotonic() - swallowed_at
+    assert max(stale_after.values()) <= noticed < STALE_AFTER + 1
+    assert {posture: (outcome(one, good), outcome(one, bad.raw)) for posture, one in verifiers.items()} == {
+        "serve": ("accepted", "accepted"),
+        "introspect": ("accepted", "inactive"),
+        "deny": ("unavailable", "unavailable"),
+    }
+
+    # Now the authority cannot be asked either.
+    world.proxy.swallow()
+    assert outcome(verifiers["serve"], good) == "accepted"
+    assert outcome(verifiers["deny"], good) == "unavailable"
+    wait_until(lambda: outcome(verifiers["introspect"], good) == "unavailable", STALE_AFTER + 10)
+    assert outcome(verifiers["introspect"], bad.raw) == "unavailable"
+
+    world.proxy.restore()
+    restored_at = time.monotonic()
+    wait_until(lambda: not any(map(is_stale, verifiers.values())))
+    fresh_again = time.monotonic() - restored_at
+    assert {outcome(one, bad.raw) for one in verifiers.values()} == {"revoked"}
+    assert {outcome(one, good) for one in verifiers.values()} == {"accepted"}
+    assert fresh_again < RECONNECT_BOUND + 2
+    tell(
+        request,
+        f"a swallowed feed was noticed by all postures after {noticed:.1f} s (bound {STALE_AFTER:.0f} s after the last "
+        f"heartbeat); introspect and deny accepted the revoked token no longer from then on; fresh again "
+        f"{fresh_again:.1f} s after the way was open",
+    )
+
+
+class SkewedClock:
+    """The time of a machine whose clock is wrong; what it measures of its own uptime is right."""
+
+    def __init__(self, skew: float) -> None:
+        self.skew = skew
+        self.uptime = SYSTEM_CLOCK.uptime
+
+    def now(self) -> float:
+        return SYSTEM_CLOCK.now() + self.skew
+
+
+@pytest.mark.spec("J09")
+@pytest.mark.parametrize("skew", [-20, 20])
+def test_a_wrong_clock(world: World, request: pytest.FixtureRequest, skew: int) -> None:
+    """Nobody is rejected for it, and no revoked token lives for it, not even at the end of its life."""
+    world.start()
+    clock = SkewedClock(skew)
+    as_port: Clock = clock
+    with Watch(world.verifier(clock=as_port)).going_on() as watch:
+        for _ in range(10):
+            # The newest tokens are those that begin "in the future".
+            (one, _) = watch.add(world.service.tokens(2))
+            watch.whole_rounds()
+            assert outcome(watch.verifier, one.raw) == "accepted"
+            world.service.revoke(one)
+            wait_until(lambda: outcome(watch.verifier, one.raw) == "revoked")  # noqa: B023
+        watch.whole_rounds()
+        lag = max(watch.lags())
+    assert lag < LIVE_BOUND
+    good = next(one for one in watch.tokens if one.revoked_at is None)
+    gone = next(one for one in watch.tokens if one.revoked_at is not None)
+    ends = json.loads(base64url.decode(good.raw.split(".")[1]))["exp"] - SYSTEM_CLOCK.now()
+    for seconds, expected in ((ends - 40 + skew, "accepted"), (ends + 25, "accepted"), (ends + 31, "expired")):
+        clock.skew = seconds
+        assert outcome(watch.verifier, good.raw) == expected
+        assert outcome(watch.verifier, gone.raw) in {"revoked", "expired"}
+    tell(
+        request,
+        f"clock {skew:+} s: 10 revoked tokens accepted for at most {lag * 1000:.0f} ms after the answer; no false rejection "
+        f"in {watch.rounds} rounds; rejected to the end of their lives",
+    )
+
+
+@pytest.mark.spec("K02", "S05", "invariant I7")
+def test_keys_rotate_under_load(world: World, request: pytest.FixtureRequest) -> None:
+    """Three rotations while tokens are issued and verified as fast as it goes; then a key is withdrawn at once."""
+    world.start()
+    verifier = world.verifier()
+    by_kid: dict[str, list[str]] = {}
+    rotations = 0
+    began = time.monotonic()
+    for number in itertools.count():
+        raw = world.service.token()
+        assert outcome(verifier, raw) == "accepted", number
+        kid = json.loads(base64url.decode(raw.split(".")[0]))["kid"]
+        is_new = kid not in by_kid
+        by_kid.setdefault(kid, []).append(raw)
+        for old in by_kid.values():
+            assert outcome(verifier, old[number % len(old)]) == "accepted", number
+        if is_new and rotations == 3:
+            break
+        if is_new:
+            world.command("keys", "rotate", "--alg", "ES256")
+            rotations += 1
+        assert time.monotonic() - began < 2 * PATIENCE
+    seconds = time.monotonic() - began
+    issued = sum(map(len, by_kid.values()))
+
+    first, *others = by_kid
+    with Watch(verifier).going_on() as watch:
+        stolen = watch.add(by_kid[first][-1:])
+        watch.add([raws[-1] for kid, raws in by_kid.items() if kid != first])
+        watch.whole_rounds()
+        world.command("keys", "retire", first, "--emergency", "--yes")
+        for one in stolen:
+            one.revoked_at = time.monotonic()
+        wait_until(lambda: outcome(verifier, stolen[0].raw) in {"revoked", "unknown_key"})
+        watch.whole_rounds()
+    assert max(watch.lags()) < LIVE_BOUND
+    assert all(outcome(verifier, raw) != "accepted" for raw in by_kid[first])
+    assert {outcome(verifier, raw) for kid in others for raw in by_kid[kid]} == {"accepted"}
+    tell(
+        request,
+        f"{rotations} rotations in {seconds:.0f} s, {issued} tokens of {len(by_kid)} keys: no false rejection; tokens of a "
+        f"key withdrawn at once were accepted for at most {max(watch.lags()) * 1000:.0f} ms after the command had ended",
+    )
