@@ -1,7 +1,7 @@
 """``python -m bench.guard``: requests a second through nginx, with and without the guard; and their ratio.
 
 nginx runs with its file under ``deploy/``, in one process, and answers for the service as well, so that the difference is
-the guard's: its subrequest and its answer. All of it shares one core.
+the guard's: its subrequest and its answer. All of it shares one core; figures are per second of its processor time.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from typing import Final
 
 from bench import machine, report
 from bench.guarding import PATH
-from bench.load import CONNECTIONS, Client, Repeating, fetch, measure
+from bench.load import CONNECTIONS, Client, Measured, Repeating, fetch, measure
 from bench.machine import Server
 from bench.report import Result, compared
 from bench.verifying import make_tokens
@@ -85,19 +85,14 @@ def compared_with_nginx_alone(directory: Path, seconds: float) -> Result:
     ):
         fetch(guarded, requests)  # as in a running gateway, where hardly a token is seen for the first time
         for _ in range(ROUNDS):
-            limit = measure(alone, clients, seconds)
-            used, began = machine.cpu_seconds(guard.pid), time.perf_counter()
-            found = measure(guarded, clients, seconds)
-            busy = (machine.cpu_seconds(guard.pid) - used) / (time.perf_counter() - began)
-            rounds.append((found.rate, limit.rate, found.p99_ms))
-            print(
-                f"    with the guard {found.rate:,.0f}/s (nginx {found.server_busy:.0%}, guard {busy:.0%} busy, load "
-                f"{found.load_busy:.0%}), without {limit.rate:,.0f}/s (nginx {limit.server_busy:.0%} busy, load "
-                f"{limit.load_busy:.0%})",
-                file=sys.stderr,
-                flush=True,
-            )
+            limit, found = measure(alone, clients, seconds), measure(guarded, clients, seconds)
+            rounds.append((found.rate_of_core, limit.rate_of_core, found.p99_ms))
+            print(f"    with the guard {_progress(found)}; without {_progress(limit)}", file=sys.stderr, flush=True)
     return compared(NAME, "req/s", rounds, None)
+
+
+def _progress(found: Measured) -> str:
+    return f"{found.rate:,.0f}/s by the clock, servers {found.server_busy:.0%} busy, load {found.load_busy:.0%} busy"
 
 
 def _request(token: str) -> bytes:
@@ -118,7 +113,7 @@ def _nginx(directory: Path, guard: Server) -> Iterator[tuple[Server, Server]]:
     configuration.write_text(_CONFIGURATION.format(folder=directory, body=body, **ports), encoding="utf-8")
     with machine.serving("bench.nginx", str(configuration), str(guarded)) as nginx:
         _await_port(guarded)
-        yield nginx, Server(nginx.pid, unguarded)
+        yield Server(nginx.pid, guarded, beside=(guard.pid,)), Server(nginx.pid, unguarded)
 
 
 def _free_port() -> int:

@@ -153,14 +153,14 @@ async def _measure(server: machine.Server, clients: list[Client], seconds: float
     connections = [await _connect(server.port, client, run) for client in clients]
     await run.lasts(WARM_UP)
     run.latencies.clear()
-    start, served, loaded = time.perf_counter(), machine.cpu_seconds(server.pid), time.process_time()
+    start, served, loaded = time.perf_counter(), server.cpu_seconds(), time.process_time()
     await run.lasts(seconds)
     latencies = sorted(run.latencies)
     elapsed = time.perf_counter() - start
     found = Measured(
         rate=len(latencies) / elapsed,
         p99_ms=latencies[int(len(latencies) * 0.99)] * 1000,
-        server_busy=(machine.cpu_seconds(server.pid) - served) / elapsed,
+        server_busy=(server.cpu_seconds() - served) / elapsed,
         load_busy=(time.process_time() - loaded) / elapsed,
     )
     run.is_stopping = True

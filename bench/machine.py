@@ -55,10 +55,19 @@ def ask(module: str, *arguments: str) -> Any:
 
 @dataclass(frozen=True)
 class Server:
-    """A server of ours that listens on the loopback interface."""
+    """A server of ours that listens on the loopback interface.
+
+    Attributes:
+        beside: Processes that it asks, whose time counts as its own.
+    """
 
     pid: int
     port: int
+    beside: tuple[int, ...] = ()
+
+    def cpu_seconds(self) -> float:
+        """Return the processor time that it has used."""
+        return sum(map(cpu_seconds, (self.pid, *self.beside)))
 
 
 @contextmanager

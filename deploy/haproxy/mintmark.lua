@@ -1,4 +1,4 @@
--- HAProxy asks the guard before it forwards a request (HAProxy 2.5 or later, with Lua, as Debian's is):
+-- HAProxy asks the guard before it forwards a request (HAProxy 2.6 or later, with Lua, as Debian's is):
 --
 --   http-request lua.mintmark http://127.0.0.1:4180
 --   http-request deny deny_status 503 unless { var(txn.mintmark) -m str pass }

@@ -9,9 +9,10 @@ Rules of `verify`, in the order they are applied:
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
+
+import msgspec
 
 from mintmark.jose import base64url, strict_json
 from mintmark.jose.algorithms import ALGORITHMS
@@ -30,8 +31,7 @@ _MAX_KEPT_HEADER_BYTES: Final = 1024
 _KEY_BEARING: Final = ("jwk", "jku", "x5u", "x5c")
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
+class Verified(msgspec.Struct, frozen=True):
     """What a valid signature vouches for.
 
     Attributes:

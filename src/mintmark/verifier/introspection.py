@@ -190,6 +190,8 @@ class Introspector:
         # A token bound to a key is worth nothing without a proof, and nobody asks for one here (RFC 9449 §7.1).
         if not isinstance(token_type, str) or token_type.lower() != "bearer":
             raise TokenRejected("wrong_type")
+        if "cnf" in said:
+            raise TokenRejected("wrong_type", claim="cnf")
         # RFC 7662 §2.2 leaves `iss` out at will; that it is the one we asked is what that says.
         claims = {"iss": self._issuer, **said}
         # `judge` is the one place of these rules, and reads what was signed; here TLS vouches for it instead. Refresh

@@ -88,8 +88,13 @@ class Judge:
         self._verified.reset_after_fork()
         self._asked.reset_after_fork()
 
-    def settle(self, raw: str, on_stale: OnStale | None) -> Token:
+    def settle(self, raw: str, on_stale: OnStale | None, *, may_look: bool = True) -> Token:
         """Verify ``raw``.
+
+        Args:
+            raw: The token.
+            on_stale: Instead of the verifier's own.
+            may_look: Whether an unknown key may be looked for (once more).
 
         Raises:
             Wait: Something has to be waited for; then this is to be called again.
@@ -111,7 +116,7 @@ class Judge:
         posture = (on_stale or self._on_stale) if is_stale else None
         if posture == "deny":
             raise VerifierUnavailable("the revocation feed is silent")
-        token = self._locally(raw, source) if is_jwt else None
+        token = self._locally(raw, source, may_look=may_look) if is_jwt else None
         if token is None or self._asks_always or posture == "introspect":
             return self._by_asking(raw, source, is_stale=is_stale)
         return token
@@ -135,7 +140,7 @@ class Judge:
             return self._only
         raise TokenRejected("malformed")
 
-    def _locally(self, raw: str, source: Source) -> Token:
+    def _locally(self, raw: str, source: Source, *, may_look: bool) -> Token:
         # Read before revocations are looked at: should some arrive meanwhile, the result counts as outdated.
         version = source.version
         result = self._verified.get(raw)
@@ -157,14 +162,15 @@ class Judge:
             )
             _check_claims(claims)
         except JoseError as error:
-            if error.code == "unknown_key" and (kid := _kid(raw)) is not None and source.keys.may_find(kid):
+            is_unknown = error.code == "unknown_key"
+            if may_look and is_unknown and (kid := _kid(raw)) is not None and source.keys.may_find(kid):
                 raise Wait(partial(source.keys.find, kid)) from None
             raise TokenRejected(_code(error), claim=error.claim) from None
         if source.table.revokes(claims, verified.key.kid):
             raise TokenRejected("revoked")
-        token = Token.from_claims(claims, self._clock)
+        token = Token(claims, self._clock)
         until = min(now + RESULT_LIFETIME, token.expires_at + self._leeway)
-        self._verified.put(raw, Result(token, source, verified.key, version, until, 0.0))
+        self._verified.put(raw, Result(token, claims, source, verified.key, version, until))
         return token
 
     def _by_asking(self, raw: str, source: Source, *, is_stale: bool) -> Token:
@@ -183,11 +189,12 @@ class Judge:
     def _ask(self, raw: str, source: Source, introspector: Introspector) -> None:
         version, asked_at = source.version, self._clock.uptime()
         # A copy: others who asked at the same time were given the same answer.
-        token = Token.from_claims(dict(introspector.ask(raw)), self._clock)
-        if source.table.revokes(token.claims, None):
+        claims = dict(introspector.ask(raw))
+        if source.table.revokes(claims, None):
             raise TokenRejected("revoked")
+        token = Token(claims, self._clock)
         until = min(self._clock.now() + RESULT_LIFETIME, token.expires_at + self._leeway)
-        self._asked.put(raw, Result(token, source, None, version, until, asked_at))
+        self._asked.put(raw, Result(token, claims, source, None, version, until, asked_at))
 
     def _is_still_good(self, raw: str, result: Result, version: object, results: ResultCache) -> bool:
         """Judge a remembered result by what is known now.
@@ -201,7 +208,7 @@ class Judge:
         if result.version is version:
             return True
         key = result.key
-        if source.table.revokes(result.token.claims, None if key is None else key.kid):
+        if source.table.revokes(result.claims, None if key is None else key.kid):
             results.discard(raw)
             raise TokenRejected("revoked")
         keys = source.keys.keys

@@ -6,22 +6,27 @@ bound holds, and a hit touches no lock and moves nothing.
 """
 
 import threading
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from mintmark.jose.jwk import Key
+from mintmark.verifier.token import Token
 
 if TYPE_CHECKING:
-    from mintmark.jose.jwk import Key
     from mintmark.verifier.source import Source
-    from mintmark.verifier.token import Token
 
 _TOKEN_BYTES: Final = 4096
 """About what the objects of one result take beside the text of the token, measured."""
 
 
-class Result:
+class Result(msgspec.Struct, gc=False):
     """A token that was verified, and how long that is worth something.
 
     Attributes:
         token: What it says.
+        claims: The same, as `RevocationTable.revokes` wants it.
         source: The issuer's keys and revocations it was judged by.
         key: The key that signed it; ``None`` if the issuer was asked instead.
         version: The state of ``source`` by which it was judged last.
@@ -29,17 +34,13 @@ class Result:
         asked_at: Uptime at which the issuer was asked.
     """
 
-    __slots__ = ("asked_at", "key", "source", "token", "until", "version")
-
-    def __init__(
-        self, token: "Token", source: "Source", key: "Key | None", version: object, until: float, asked_at: float
-    ) -> None:
-        self.token = token
-        self.source = source
-        self.key = key
-        self.version = version
-        self.until = until
-        self.asked_at = asked_at
+    token: Token
+    claims: Mapping[str, Any]
+    source: "Source"
+    key: Key | None
+    version: object
+    until: float
+    asked_at: float = 0.0
 
 
 class ResultCache:
@@ -58,7 +59,7 @@ class ResultCache:
         self._changing = threading.Lock()
 
     def __len__(self) -> int:
-        return len(self.young) + len(self._old)
+        return len(self.young) + sum(raw not in self.young for raw in list(self._old))
 
     def get(self, raw: str) -> Result | None:
         """Return the result of ``raw``; found in the old generation it becomes young again."""
@@ -72,7 +73,6 @@ class ResultCache:
     def put(self, raw: str, result: Result) -> None:
         """Keep ``result``."""
         with self._changing:
-            self._old.pop(raw, None)
             size = len(raw) + _TOKEN_BYTES
             if size > self._max_bytes:
                 return

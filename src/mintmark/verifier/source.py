@@ -194,10 +194,17 @@ class Source:
 
     def reset_after_fork(self) -> None:
         """Forget the parent's threads and locks, keep what is known; the next request starts anew."""
+        is_closed = self._stop.is_set()
         self._reset()
+        if is_closed:
+            self._stop.set()
         self.keys.reset_after_fork()
         if self.follower is not None:
             self.follower.reset_after_fork()
+        if self.introspector is not None:
+            self.introspector.reset_after_fork()
+        # A thread of the parent may have been about to say so.
+        self._changed()
 
     def _reset(self) -> None:
         self._starting = threading.Lock()

@@ -8,7 +8,7 @@ say with ``@requires`` - roles, a recent sign-in - is said with ``current_token(
 `BearerMiddleware` on a route.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from starlette.authentication import (
@@ -31,7 +31,8 @@ from mintmark.verifier.errors import RequirementNotMet, TokenMissing, VerifierEr
 from mintmark.verifier.token import Token
 from mintmark.verifier.verifier import Verifier
 
-ExceptionHandlers = dict[Any, Callable[[Any, Any], Awaitable[Response | None]]]
+ExceptionHandlers = dict[Any, Any]
+"""What ``exception_handlers`` of an application takes."""
 
 
 def current_token(connection: HTTPConnection) -> Token:

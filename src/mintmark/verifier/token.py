@@ -3,75 +3,110 @@
 import math
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, Final, Self
-
-import msgspec
+from typing import Any, Final, NoReturn, Self, TypeVar, cast
 
 from mintmark.verifier.errors import RequirementNotMet
 from mintmark.verifier.ports import SYSTEM_CLOCK, Clock
+
+_Kept = TypeVar("_Kept")
 
 Names = str | Iterable[str]
 """Space-separated names, or several of them."""
 
 
-# What JSON is made of has exactly these types; asking for subclasses as well would cost more than all the rest here.
-_CONTAINERS: Final = frozenset({list, dict})
-_NONE: Final[frozenset[str]] = frozenset()
-
-
-class Token(msgspec.Struct, frozen=True, eq=False, gc=False):
+class Token:
     """An access token that was verified. Immutable, so that it may be shared between threads and requests.
 
-    Attributes:
-        sub: Whom it speaks for: a person, or the client itself.
-        client_id: The application it was issued to.
-        issuer: Who issued it.
-        audience: The resources it is for.
-        scopes: What the application may do.
-        roles: Roles the subject holds here.
-        permissions: What these roles permit.
-        expires_at: Unix time in seconds; it may still be accepted for the verifier's leeway.
-        claims: Everything it says, read only.
+    What it says is read out of its claims when it is asked for, and kept: most requests ask for little.
+
+    Args:
+        claims: Verified: ``iss``, ``aud`` and ``exp`` are there and of the right type. They are taken over; the caller
+            does not change them any more. A ``sub``, ``client_id``, ``scope`` or role of another type than it should
+            have counts as absent, so it permits nothing.
+        clock: Time.
     """
 
-    sub: str
-    client_id: str
-    issuer: str
-    audience: tuple[str, ...]
-    scopes: frozenset[str]
-    roles: frozenset[str]
-    permissions: frozenset[str]
-    expires_at: float
-    claims: Mapping[str, Any]
+    __slots__ = ("_claims", "_clock", "_frozen_claims", "_permissions", "_roles", "_scopes")
+
+    _claims: dict[str, Any]
     _clock: Clock
+    _frozen_claims: Mapping[str, Any]
+    _scopes: frozenset[str]
+    _roles: frozenset[str]
+    _permissions: frozenset[str]
+
+    def __init__(self, claims: dict[str, Any], clock: Clock = SYSTEM_CLOCK) -> None:
+        _set(self, "_claims", claims)
+        _set(self, "_clock", clock)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError("a token cannot be changed")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError("a token cannot be changed")
 
     def __repr__(self) -> str:
-        return f"Token(sub={self.sub!r}, client_id={self.client_id!r}, issuer={self.issuer!r}, expires_at={self.expires_at})"
+        said = f"sub={self.sub!r}, client_id={self.client_id!r}, issuer={self.issuer!r}, expires_at={self.expires_at!r}"
+        return f"Token({said})"
 
-    @classmethod
-    def from_claims(cls, claims: dict[str, Any], clock: Clock = SYSTEM_CLOCK) -> Self:
-        """Make a token of verified claims: ``iss``, ``aud`` and ``exp`` are there and of the right type.
+    @property
+    def claims(self) -> Mapping[str, Any]:
+        """Everything it says, read only, down to the innermost list."""
+        try:
+            return self._frozen_claims
+        except AttributeError:
+            return self._keep("_frozen_claims", cast("Mapping[str, Any]", _frozen(self._claims)))
 
-        The claims are taken over: the caller does not change them any more. A ``sub``, ``client_id``, ``scope`` or role of another type counts as absent, so it permits nothing.
-        """
-        aud = claims["aud"]
-        scope = claims.get("scope")
-        roles, permissions = _names(claims.get("roles")), _names(claims.get("permissions"))
-        for name, value in claims.items():
-            if type(value) in _CONTAINERS:
-                claims[name] = _frozen(value)
-        return cls(
-            _text(claims.get("sub")),
-            _text(claims.get("client_id")),
-            claims["iss"],
-            (aud,) if type(aud) is str else tuple(aud),
-            frozenset(scope.split()) if type(scope) is str else _NONE,
-            roles,
-            permissions,
-            claims["exp"],
-            MappingProxyType(claims),
-            clock,
-        )
+    @property
+    def sub(self) -> str:
+        """Whom it speaks for: a person, or the client itself."""
+        return self._text("sub")
+
+    @property
+    def client_id(self) -> str:
+        """The application it was issued to."""
+        return self._text("client_id")
+
+    @property
+    def issuer(self) -> str:
+        """Who issued it; a person is this and ``sub`` together."""
+        return self._text("iss")
+
+    @property
+    def audience(self) -> tuple[str, ...]:
+        """The resources it is for."""
+        aud = self._claims["aud"]
+        return (aud,) if isinstance(aud, str) else tuple(aud)
+
+    @property
+    def expires_at(self) -> float:
+        """Unix time in seconds; it may still be accepted for the verifier's leeway."""
+        return cast("float", self._claims["exp"])
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        """What the application may do."""
+        try:
+            return self._scopes
+        except AttributeError:
+            scope = self._claims.get("scope")
+            return self._keep("_scopes", frozenset(scope.split() if isinstance(scope, str) else ()))
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """Roles the subject holds here."""
+        try:
+            return self._roles
+        except AttributeError:
+            return self._keep("_roles", self._names("roles"))
+
+    @property
+    def permissions(self) -> frozenset[str]:
+        """What these roles permit."""
+        try:
+            return self._permissions
+        except AttributeError:
+            return self._keep("_permissions", self._names("permissions"))
 
     def require(
         self,
@@ -102,37 +137,42 @@ class Token(msgspec.Struct, frozen=True, eq=False, gc=False):
         if not self.permissions.issuperset(_split(permission)):
             raise RequirementNotMet("permission")
         classes = _split(acr)
-        if (classes and self.claims.get("acr") not in classes) or not self._is_recent(max_age):
+        if (classes and self._claims.get("acr") not in classes) or not self._is_recent(max_age):
             raise RequirementNotMet("sign-in", acr_values=" ".join(classes) or None, max_age=max_age)
         return self
 
     def _is_recent(self, max_age: int | None) -> bool:
         if max_age is None:
             return True
-        auth_time = self.claims.get("auth_time")
+        auth_time = self._claims.get("auth_time")
         if isinstance(auth_time, bool) or not isinstance(auth_time, int | float) or not math.isfinite(auth_time):
             return False
         return self._clock.now() - auth_time <= max_age
+
+    def _text(self, name: str) -> str:
+        value = self._claims.get(name)
+        return value if isinstance(value, str) else ""
+
+    def _names(self, name: str) -> frozenset[str]:
+        value = self._claims.get(name)
+        return frozenset(one for one in value if isinstance(one, str)) if isinstance(value, list) else frozenset()
+
+    def _keep(self, name: str, value: _Kept) -> _Kept:
+        _set(self, name, value)
+        return value
+
+
+_set: Final = object.__setattr__
 
 
 def _split(names: Names) -> tuple[str, ...]:
     return tuple(names.split()) if isinstance(names, str) else tuple(names)
 
 
-def _text(value: object) -> str:
-    return value if type(value) is str else ""
-
-
-def _names(value: object) -> frozenset[str]:
-    if type(value) is not list:
-        return _NONE
-    return frozenset([name for name in value if type(name) is str])
-
-
 def _frozen(value: Any) -> Any:
     """Return ``value``, as JSON has it, so that nobody can change it."""
-    if type(value) is list:
-        return tuple([_frozen(member) if type(member) in _CONTAINERS else member for member in value])
-    return MappingProxyType(
-        {name: _frozen(member) if type(member) in _CONTAINERS else member for name, member in value.items()}
-    )
+    if isinstance(value, list):
+        return tuple(map(_frozen, value))
+    if isinstance(value, dict):
+        return MappingProxyType({name: _frozen(member) for name, member in value.items()})
+    return value

@@ -141,9 +141,9 @@ class Verifier:
             return result.token
         self._verifications += 1
         try:
-            for _ in range(_MAX_WAITS):
+            for turn in range(_MAX_WAITS):
                 try:
-                    return self._judge.settle(raw, on_stale)
+                    return self._judge.settle(raw, on_stale, may_look=turn < _MAX_WAITS - 1)
                 except Wait as wait:
                     act = wait.act
                 act()
@@ -167,9 +167,9 @@ class Verifier:
             return result.token
         self._verifications += 1
         try:
-            for _ in range(_MAX_WAITS):
+            for turn in range(_MAX_WAITS):
                 try:
-                    return self._judge.settle(raw, on_stale)
+                    return self._judge.settle(raw, on_stale, may_look=turn < _MAX_WAITS - 1)
                 except Wait as wait:
                     act = wait.act
                 await asyncio.to_thread(act)

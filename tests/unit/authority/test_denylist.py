@@ -258,3 +258,22 @@ async def test_two_readings_at_a_time_apply_nothing_twice() -> None:
 
     await found.pull(Interrupted(store, meanwhile))  # type: ignore[arg-type]
     assert values_of(found) == ["a", "b", "c"]
+
+
+@pytest.mark.spec("invariant I11")
+async def test_what_was_read_before_the_store_went_back_is_not_taken_for_what_follows() -> None:
+    """One reading is under way when another finds that the store went back: it must not add what is gone to the log."""
+    store, found = MemoryStore(), Denylist()
+    await fill(store, "kept")
+    backup = store.snapshot()
+    await fill(store, "known")
+    await found.pull(store)
+    await fill(store, "lost")
+
+    async def meanwhile() -> None:
+        store.restore(backup)
+        await found.pull(store)
+
+    await found.pull(Interrupted(store, meanwhile))  # type: ignore[arg-type]
+    assert values_of(found) == ["kept"]
+    assert found.log.epoch == 1

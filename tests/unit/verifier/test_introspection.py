@@ -141,6 +141,8 @@ LEFT_OUT = object()
         ("token_type", "DPoP", "wrong_type"),
         ("token_type", "N_A", "wrong_type"),
         ("token_type", None, "wrong_type"),
+        ("cnf", {"x5t#S256": "A"}, "wrong_type"),
+        ("cnf", None, "wrong_type"),
         ("exp", LEFT_OUT, "missing_claim"),
         ("exp", "1100", "bad_claim"),
         ("exp", True, "bad_claim"),
@@ -162,7 +164,7 @@ def test_active_is_not_enough(claim: str, value: Any, code: str) -> None:
     with pytest.raises(TokenRejected) as rejected:
         answering(answer).ask("t")
     assert rejected.value.code == code
-    assert rejected.value.claim == (None if code == "wrong_type" else claim)
+    assert rejected.value.claim == (None if claim == "token_type" else claim)
 
 
 @pytest.mark.spec("RFC 8725 §3.12")

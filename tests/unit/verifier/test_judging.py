@@ -21,7 +21,7 @@ EVIL = "https://evil.example"
 
 IN_BETWEEN: dict[str, tuple[Any, str]] = {
     "before it is looked for": (jws, "verify"),
-    "before the token is made": (Token, "from_claims"),
+    "before the token is made": (Token, "__init__"),
     "before it is kept": (ResultCache, "put"),
 }
 

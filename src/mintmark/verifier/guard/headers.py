@@ -14,7 +14,8 @@ from mintmark.verifier.token import Token
 Headers = tuple[tuple[bytes, bytes], ...]
 
 # Printable ASCII but "%" and the space, which separates names.
-_UNESCAPED: Final = "!\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
+_PLAIN: Final = re.compile(r"[!-$&-~]*")
+_SAFE: Final = "".join(map(chr, range(0x21, 0x7F))).replace("%", "")
 
 # Services are told of headers in many ways; most take any character but letters and digits for "_".
 _ALIKE: Final = re.compile(rb"x[^a-z0-9]mintmark[^a-z0-9]")
@@ -51,8 +52,10 @@ def is_counterfeit(name: bytes) -> bool:
 
 
 def _escaped(text: str) -> bytes:
+    if _PLAIN.fullmatch(text):
+        return text.encode("ascii")
     # JSON can spell a lone surrogate; strict UTF-8 cannot.
-    return quote(text, safe=_UNESCAPED, errors="surrogatepass").encode("ascii")
+    return quote(text, safe=_SAFE, errors="surrogatepass").encode("ascii")
 
 
 def _listed(names: Iterable[str]) -> bytes:

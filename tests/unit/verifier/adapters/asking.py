@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ from tests.unit.verifier.adapters.cases import Case
 
 from mintmark.testing import Mint
 
-Headers = Sequence[tuple[str, str]]
+Headers = Iterable[tuple[str, str]]
 
 
 async def ask(
@@ -43,7 +43,7 @@ async def shake_hands(
         headers: What is sent along.
         denial: Whether the server can answer a handshake as it answers requests.
     """
-    received = [{"type": "websocket.connect"}, {"type": "websocket.disconnect", "code": 1000}]
+    received: list[dict[str, Any]] = [{"type": "websocket.connect"}, {"type": "websocket.disconnect", "code": 1000}]
     sent: list[dict[str, Any]] = []
     scope = {
         "type": "websocket",
@@ -72,15 +72,24 @@ async def shake_hands(
     return sent
 
 
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+
+
 @asynccontextmanager
 async def serving(app: Any) -> AsyncIterator[str]:
     """Run ``app`` in a real server on a free loopback port while the context lasts; yield its address."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+        server = _Server(uvicorn.Config(app, log_level="error"))
         running = asyncio.create_task(server.serve(sockets=[listener]))
-        while not server.started and not running.done():
-            await asyncio.sleep(0.01)
+        await server.ready.wait()
         try:
             yield f"127.0.0.1:{listener.getsockname()[1]}"
         finally:

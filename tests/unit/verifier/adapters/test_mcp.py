@@ -10,6 +10,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.auth.settings import AuthSettings
 from mcp.server.mcpserver import MCPServer
+from mcp.shared.exceptions import MCPError
 from starlette.applications import Starlette
 from tests.unit.verifier.adapters.asking import ask, serving
 from tests.unit.verifier.adapters.cases import CASES, Case, Sent, bearer, good
@@ -152,9 +153,13 @@ async def test_an_outage_is_logged_and_is_no_rejection(
     assert raw not in caplog.text
 
 
-async def call(address: str, raw: str) -> str:
-    """Call the tool as an MCP client does."""
-    async with httpx2.AsyncClient(headers=bearer(raw)) as http:
+async def call(address: str, raw: str, answers: list[httpx2.Response]) -> str:
+    """Call the tool as an MCP client does; what comes back is noted in ``answers``."""
+
+    async def note(answer: httpx2.Response) -> None:
+        answers.append(answer)
+
+    async with httpx2.AsyncClient(headers=bearer(raw), event_hooks={"response": [note]}) as http:
         transport = streamable_http_client(f"http://{address}/mcp", http_client=http)
         async with Client(transport) as client:
             result = await client.call_tool("whoami", {})
@@ -164,9 +169,14 @@ async def call(address: str, raw: str) -> str:
 @pytest.mark.spec("S01", "S03")
 async def test_a_tool_is_called_by_the_sdk_s_own_client(mint: Mint, verifier: Verifier) -> None:
     raw = mint.token(scope="orders:read", roles=["clerk"])
+    answers: list[httpx2.Response] = []
     async with serving(make(verifier, scopes=["orders:read"])) as address:
-        assert await call(address, raw) == "ada by app, ['clerk']"
+        assert await call(address, raw, answers) == "ada by app, ['clerk']"
+        assert {answer.status_code for answer in answers} <= {200, 202}
+        answers.clear()
         mint.revoke(raw)
         with pytest.raises(ExceptionGroup) as refused:
-            await call(address, raw)
-        assert refused.group_contains(httpx2.HTTPStatusError, match="401")
+            await call(address, raw, answers)
+        assert refused.group_contains(MCPError)
+        assert answers[0].status_code == 401
+        assert METADATA in answers[0].headers["www-authenticate"]
