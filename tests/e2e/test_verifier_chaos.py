@@ -142,6 +142,7 @@ class Service:
         self.secret = secret
         self._port = port
         self._connection: http.client.HTTPConnection | None = None
+        self._asked_at = 0.0
 
     def token(self) -> str:
         raw: str = json.loads(self._post("/token", grant_type="client_credentials"))["access_token"]
@@ -162,7 +163,9 @@ class Service:
             self._connection = None
 
     def _post(self, path: str, **form: str) -> bytes:
-        if self._connection is None:
+        # The authority hangs up on who says nothing for five seconds.
+        if self._connection is None or time.monotonic() - self._asked_at > 2:
+            self.hang_up()
             self._connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)
         headers = {
             "authorization": "Basic " + b64encode(f"service:{self.secret}".encode()).decode(),
@@ -171,6 +174,7 @@ class Service:
         self._connection.request("POST", f"/api/v2/auth{path}", urlencode(form), headers)
         response = self._connection.getresponse()
         body = response.read()
+        self._asked_at = time.monotonic()
         assert response.status == 200, body
         return body
 

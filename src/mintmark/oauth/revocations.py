@@ -53,31 +53,36 @@ def to_wire(entry: Revocation) -> WireEntry:
 class RevocationTable:
     """Entries in memory, and whether they hit a token. One thread writes; any number may ask meanwhile."""
 
-    __slots__ = ("_by_name", "_by_time")
+    __slots__ = ("_client_ids", "_gids", "_jtis", "_kids", "_subs")
 
     def __init__(self) -> None:
         # Plain numbers, and no object per entry: there may be a hundred thousand.
-        self._by_name: dict[str, dict[str, int]] = {"jti": {}, "gid": {}, "kid": {}}
-        self._by_time: dict[str, dict[str, tuple[int | None, int]]] = {"sub": {}, "client_id": {}}
+        self._jtis: dict[str, int] = {}
+        self._gids: dict[str, int] = {}
+        self._kids: dict[str, int] = {}
+        self._subs: dict[str, tuple[int | None, int]] = {}
+        self._client_ids: dict[str, tuple[int | None, int]] = {}
 
     def __len__(self) -> int:
-        return sum(map(len, self._by_name.values())) + sum(map(len, self._by_time.values()))
+        return len(self._jtis) + len(self._gids) + len(self._kids) + len(self._subs) + len(self._client_ids)
 
     def add(self, kind: RevocationKind, value: str, before: int | None, expires_at: int) -> None:
         """Add an entry; two for the same thing count together."""
-        if kind == "sub" or kind == "client_id":  # noqa: PLR1714 - so that the type is known
-            dated = self._by_time[kind]
-            known = dated.get(value)
-            dated[value] = (before, expires_at) if known is None else _both(known, (before, expires_at))
-        else:
-            named = self._by_name[kind]
-            named[value] = max(expires_at, named.get(value, 0))
+        match kind:
+            case "jti" | "gid" | "kid":
+                named = self._jtis if kind == "jti" else self._gids if kind == "gid" else self._kids
+                named[value] = max(expires_at, named.get(value, 0))
+            case "sub" | "client_id":
+                dated = self._subs if kind == "sub" else self._client_ids
+                known = dated.get(value)
+                dated[value] = (before, expires_at) if known is None else _both(known, (before, expires_at))
 
     def forget(self, now: int) -> int:
         """Drop the entries nobody can need any more (`KEPT_BEYOND_EXPIRY`); return how many."""
         gone = now - KEPT_BEYOND_EXPIRY
-        return sum(_drop(named, lambda expires_at: expires_at <= gone) for named in self._by_name.values()) + sum(
-            _drop(dated, lambda entry: entry[1] <= gone) for dated in self._by_time.values()
+        named, dated = (self._jtis, self._gids, self._kids), (self._subs, self._client_ids)
+        return sum(_drop(entries, lambda expires_at: expires_at <= gone) for entries in named) + sum(
+            _drop(entries, lambda entry: entry[1] <= gone) for entries in dated
         )
 
     def revokes(self, claims: Mapping[str, Any], kid: str | None) -> bool:
@@ -87,16 +92,18 @@ class RevocationTable:
             claims: Of the token, or what introspection said of it.
             kid: The key that signed it; ``None`` where that is unknown.
         """
-        by_name, by_time = self._by_name, self._by_time
-        if claims.get("jti") in by_name["jti"] or claims.get("gid") in by_name["gid"] or kid in by_name["kid"]:
-            return True
-        if by_time["sub"] or by_time["client_id"]:
-            issued_at = claims.get("iat", 0)
-            for kind, dated in by_time.items():
-                entry = dated.get(claims.get(kind, ""))
-                if entry is not None and (entry[0] is None or issued_at <= entry[0]):
-                    return True
-        return False
+        # Most lists are empty most of the time, and this is asked for every token.
+        return bool(
+            (self._jtis and claims.get("jti") in self._jtis)
+            or (self._gids and claims.get("gid") in self._gids)
+            or (self._kids and kid in self._kids)
+            or (self._subs and _is_before(self._subs.get(claims.get("sub", "")), claims))
+            or (self._client_ids and _is_before(self._client_ids.get(claims.get("client_id", "")), claims))
+        )
+
+
+def _is_before(entry: tuple[int | None, int] | None, claims: Mapping[str, Any]) -> bool:
+    return entry is not None and (entry[0] is None or claims.get("iat", 0) <= entry[0])
 
 
 def _both(known: tuple[int | None, int], entry: tuple[int | None, int]) -> tuple[int | None, int]:

@@ -151,4 +151,4 @@ class ResourceMetadataMiddleware:
             (b"access-control-allow-origin", b"*"),
         ]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": self._body if scope["method"] == "GET" else b""})
+        await send({"type": "http.response.body", "body": self._body})

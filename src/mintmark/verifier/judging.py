@@ -193,7 +193,11 @@ class Judge:
         if source.table.revokes(claims, None):
             raise TokenRejected("revoked")
         token = Token(claims, self._clock)
-        until = min(self._clock.now() + RESULT_LIFETIME, token.expires_at + self._leeway)
+        now = self._clock.now()
+        until = min(now + RESULT_LIFETIME, token.expires_at + self._leeway)
+        # Dates may have fractions: what is not worth anything when it is kept would be asked about again and again.
+        if until <= now:
+            raise TokenRejected("expired", claim="exp")
         self._asked.put(raw, Result(token, claims, source, None, version, until, asked_at))
 
     def _is_still_good(self, raw: str, result: Result, version: object, results: ResultCache) -> bool:

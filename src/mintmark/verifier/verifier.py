@@ -73,11 +73,14 @@ class Verifier:
         self._on_stale: Final[OnStale] = on_stale
         self._introspect: Final[Introspect] = introspect
         self._leeway: Final = leeway
-        self._trust(issuers, transport or HTTPTransport(), clock)
+        self._own_transport: HTTPTransport | None = None
+        if transport is None:
+            transport = self._own_transport = HTTPTransport()
+        self._trust(issuers, transport, clock)
         self._rejections: Counter[str] = Counter()
         self._unavailable = 0
         self._verifications = 0
-        weakref.finalize(self, _close, list(self._sources.values()))
+        weakref.finalize(self, _close, list(self._sources.values()), self._own_transport)
         _alive.add(self)
 
     def _trust(self, issuers: Iterable[Issuer], transport: Transport, clock: Clock) -> None:
@@ -194,7 +197,7 @@ class Verifier:
 
     def close(self) -> None:
         """End the background threads; what is in memory goes on ageing."""
-        _close(self._sources.values())
+        _close(self._sources.values(), self._own_transport)
 
     def __enter__(self) -> Self:
         return self
@@ -272,9 +275,11 @@ def _secret(values: Mapping[str, str]) -> str | None:
         raise ValueError("MINTMARK_CLIENT_SECRET_FILE is no text") from None
 
 
-def _close(sources: Iterable[Source]) -> None:
+def _close(sources: Iterable[Source], transport: HTTPTransport | None) -> None:
     for source in sources:
         source.close()
+    if transport is not None:
+        transport.close()
 
 
 _alive: Final["weakref.WeakSet[Verifier]"] = weakref.WeakSet()

@@ -654,6 +654,15 @@ def test_asking_always_without_an_answer_is_not_knowing(authority: Authority) ->
     assert code(lambda: made.verify(raw)) == "unavailable"
 
 
+@pytest.mark.spec("J09")
+def test_what_expires_in_the_middle_of_a_second_is_asked_about_once(authority: Authority) -> None:
+    made = verifier(authority, leeway=0)
+    raw = authority.opaque("opaque-token", exp=authority.clock.now() + 0.25)
+    authority.clock.advance(0.5)
+    assert code(lambda: made.verify(raw)) == "expired"
+    assert authority.network.count(authority.introspection_url) == 1
+
+
 @pytest.mark.spec("invariant I6")
 @pytest.mark.parametrize("entry", [{"jti": "jti-x"}, {"kid": "https://auth.example#1"}])
 def test_asking_always_hears_of_revocations_too(authority: Authority, entry: dict[str, Any]) -> None:

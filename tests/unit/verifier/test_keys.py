@@ -135,6 +135,18 @@ def test_metadata_that_is_not_in_order_is_refused(world: World, response: Respon
     assert world.fetches() == 0
 
 
+def test_what_was_wrong_with_the_metadata_is_told(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    for jwks_uri in (7, None, "http://127.0.0.1/jwks", "nothing"):
+        world.transport.answers[METADATA] = json_response(metadata_of(jwks_uri=jwks_uri))
+        world.keeper.refresh()
+    assert [record.message.partition("fetched: ")[2] for record in caplog.records] == [
+        "jwks_uri is no text",
+        "the metadata names no jwks_uri",
+        "jwks_uri is not https",
+        "not a URL that may be asked",
+    ]
+
+
 def test_the_content_is_judged_not_the_content_type(world: World) -> None:
     world.transport.answers[METADATA] = json_response(metadata_of(), content_type="text/plain")
     assert world.keeper.refresh()

@@ -19,6 +19,7 @@ from tests.support.verifying import ISSUER, FakeClock
 from mintmark.jose import base64url, jwk, strict_json
 from mintmark.verifier import Issuer, TokenRejected, Verifier, VerifierUnavailable
 from mintmark.verifier.credentials import basic_authorization
+from mintmark.verifier.http import HTTPTransport
 from mintmark.verifier.ports import Response, TransportError
 
 MANY = 1000
@@ -485,6 +486,17 @@ def test_one_clock_for_everything(authority: Authority, clock: FakeClock) -> Non
     assert token._clock is clock
     with pytest.raises(Exception, match="sign-in"):
         token.require(max_age=60)
+
+
+def test_its_own_connections_end_with_it(monkeypatch: pytest.MonkeyPatch, authority: Authority) -> None:
+    closed: list[HTTPTransport] = []
+    monkeypatch.setattr(HTTPTransport, "close", closed.append)
+    Verifier(ISSUER, API).close()
+    assert len(closed) == 1
+    theirs = HTTPTransport()
+    Verifier(ISSUER, API, transport=theirs).close()
+    gc.collect()
+    assert theirs not in closed
 
 
 def test_what_nobody_holds_is_gone(authority: Authority) -> None:

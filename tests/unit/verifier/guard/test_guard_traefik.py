@@ -1,4 +1,4 @@
-"""Traefik's side of the contract, as `writeHeader` of its ForwardAuth middleware does it (Traefik 3.5)."""
+"""Traefik's side of the contract, as `writeHeader` of its ForwardAuth middleware does it (Traefik 3.7)."""
 
 from dataclasses import dataclass
 
