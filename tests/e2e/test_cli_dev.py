@@ -46,7 +46,7 @@ def pasted(*lines: str) -> list[str]:
     return outcome.stdout.splitlines()
 
 
-@pytest.mark.spec("I6")
+@pytest.mark.spec("invariant I6")
 def test_the_three_lines_call_the_api_revoke_and_are_refused(tmp_path: Path) -> None:
     with developing(tmp_path) as (process, _):
         three = lines_of(process.shown)[:3]
@@ -69,7 +69,7 @@ def test_without_the_second_line_the_api_goes_on_accepting(tmp_path: Path) -> No
     assert called.endswith(" 200")
 
 
-@pytest.mark.spec("I2")
+@pytest.mark.spec("invariant I2")
 def test_the_line_to_refresh_gets_the_same_refresh_token_twice(tmp_path: Path) -> None:
     with developing(tmp_path) as (process, _):
         refresh = lines_of(process.shown)[3]

@@ -4,7 +4,6 @@ Each test prints the longest time for which a revoked token was still accepted a
 """
 
 import http.client
-import itertools
 import json
 import signal
 import subprocess
@@ -37,7 +36,7 @@ from mintmark.verifier import TokenRejected, Verifier, VerifierUnavailable
 from mintmark.verifier.ports import SYSTEM_CLOCK, Clock
 from mintmark.verifier.source import STALE_AFTER
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180), pytest.mark.spec("invariant I6")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.spec("invariant I6")]
 
 API: Final = "https://api.example"
 MANY: Final = 1000
@@ -57,6 +56,7 @@ class Watched:
     """A token, and what became of it."""
 
     raw: str
+    may_go: bool = False
     revoked_at: float | None = None
     accepted_at: float = 0.0
 
@@ -103,14 +103,13 @@ class Watch:
     def _verify_for_ever(self) -> None:
         while not self._is_over:
             for one in list(self.tokens):
-                was_revoked = one.revoked_at is not None
+                may_go = one.may_go
                 began = time.monotonic()
                 try:
                     self.verifier.verify(one.raw)
                     one.accepted_at = began
                 except (TokenRejected, VerifierUnavailable) as problem:
-                    # Heard of before it was answered, it is no false rejection.
-                    if not was_revoked and getattr(problem, "code", "") != "revoked":
+                    if not may_go:
                         self.wrong.append(repr(problem))
             self.rounds += 1
             time.sleep(0.001)  # other threads want to go on as well
@@ -154,6 +153,7 @@ class Service:
     def revoke(self, *tokens: Watched) -> None:
         """Revoke, and note when that was answered."""
         for one in tokens:
+            one.may_go = True
             self._post("/revoke", token=one.raw)
             one.revoked_at = time.monotonic()
 
@@ -216,13 +216,22 @@ class World:
         made = Verifier(self.issuer, API, client_id="service", client_secret=self.service.secret, **options)
         self._stack.callback(made.close)
         raw = self.service.token()
-        wait_until(lambda: outcome(made, raw) == "accepted" and not is_stale(made))
+        wait_until(lambda: outcome(made, raw) == "accepted" and connections(made))
         return made
 
 
 def is_stale(verifier: Verifier) -> bool:
-    (value,) = [value for name, value in verifier.metrics().items() if "feed_stale{" in name]
-    return bool(value)
+    return bool(_metric(verifier, "feed_stale"))
+
+
+def connections(verifier: Verifier) -> float:
+    """How often the feed was opened."""
+    return _metric(verifier, "feed_connects_total")
+
+
+def _metric(verifier: Verifier, name: str) -> float:
+    (value,) = [value for found, value in verifier.metrics().items() if f"_{name}{{" in found]
+    return value
 
 
 @pytest.fixture
@@ -286,19 +295,21 @@ def test_killed_and_started_again(world: World, request: pytest.FixtureRequest) 
             watch.whole_rounds()
             world.service.revoke(*last)
             world.kill(process)
+            connected_before = connections(watch.verifier)
             # Nobody is rejected because the authority is away.
             watch.whole_rounds()
             process = world.start()
             back_at = time.monotonic()
+            wait_until(lambda: connections(watch.verifier) > connected_before)  # noqa: B023
             wait_until(lambda: all(outcome(watch.verifier, one.raw) == "revoked" for one in last))  # noqa: B023
-            after += [max(0.0, one.accepted_at - back_at) for one in last]
+            after.append(time.monotonic() - back_at)
         watch.whole_rounds()
     assert max(live) < LIVE_BOUND
     assert max(after) < RECONNECT_BOUND
     tell(
         request,
         f"3 kills; 150 tokens revoked while connected were accepted for at most {max(live) * 1000:.0f} ms after the "
-        f"answer; 150 revoked right before a kill for at most {max(after) * 1000:.0f} ms after the restart; "
+        f"answer; followed again and all revoked right before a kill rejected {max(after) * 1000:.0f} ms after a restart; "
         f"no false rejection in {watch.rounds} rounds",
     )
 
@@ -415,46 +426,88 @@ def test_a_wrong_clock(world: World, request: pytest.FixtureRequest, skew: int) 
     )
 
 
+@dataclass
+class Load:
+    """A thread that asks for tokens as fast as it gets them, and verifies each, and old ones of every key.
+
+    Attributes:
+        by_kid: What was issued, by the key that signed it.
+        wrong: What became of those that were not accepted.
+    """
+
+    service: Service
+    verifier: Verifier
+    by_kid: dict[str, list[str]] = field(default_factory=dict)
+    wrong: list[str] = field(default_factory=list)
+    _is_over: bool = False
+
+    @property
+    def issued(self) -> int:
+        return sum(map(len, self.by_kid.values()))
+
+    @contextmanager
+    def going_on(self) -> Iterator[Self]:
+        thread = threading.Thread(target=self._go_on)
+        thread.start()
+        try:
+            yield self
+        finally:
+            self._is_over = True
+            thread.join()
+        assert self.wrong == []
+
+    def _go_on(self) -> None:
+        try:
+            while not self._is_over:
+                raw = self.service.token()
+                self.by_kid.setdefault(_kid(raw), []).append(raw)
+                # The first of a key, one in the middle, and the one that is new.
+                for known in self.by_kid.values():
+                    self.wrong += [
+                        said
+                        for one in {known[0], known[len(known) // 2], known[-1]}
+                        if (said := outcome(self.verifier, one)) != "accepted"
+                    ]
+        except Exception as problem:  # noqa: BLE001 - the test has to learn of it
+            self.wrong.append(repr(problem))
+
+
+def _kid(raw: str) -> str:
+    kid: str = json.loads(base64url.decode(raw.split(".", maxsplit=1)[0]))["kid"]
+    return kid
+
+
 @pytest.mark.spec("K02", "S05", "invariant I7")
 def test_keys_rotate_under_load(world: World, request: pytest.FixtureRequest) -> None:
     """Three rotations while tokens are issued and verified as fast as it goes; then a key is withdrawn at once."""
     world.start()
     verifier = world.verifier()
-    by_kid: dict[str, list[str]] = {}
-    rotations = 0
     began = time.monotonic()
-    for number in itertools.count():
-        raw = world.service.token()
-        assert outcome(verifier, raw) == "accepted", number
-        kid = json.loads(base64url.decode(raw.split(".")[0]))["kid"]
-        is_new = kid not in by_kid
-        by_kid.setdefault(kid, []).append(raw)
-        for old in by_kid.values():
-            assert outcome(verifier, old[number % len(old)]) == "accepted", number
-        if is_new and rotations == 3:
-            break
-        if is_new:
+    with Load(world.service, verifier).going_on() as load:
+        wait_until(lambda: load.issued or load.wrong)
+        for keys in (2, 3, 4):
             world.command("keys", "rotate", "--alg", "ES256")
-            rotations += 1
-        assert time.monotonic() - began < 2 * PATIENCE
+            wait_until(lambda: len(load.by_kid) == keys or load.wrong)  # noqa: B023
+        after = load.issued + 20
+        wait_until(lambda: load.issued >= after or load.wrong)
     seconds = time.monotonic() - began
-    issued = sum(map(len, by_kid.values()))
 
-    first, *others = by_kid
+    first, *others = load.by_kid
     with Watch(verifier).going_on() as watch:
-        stolen = watch.add(by_kid[first][-1:])
-        watch.add([raws[-1] for kid, raws in by_kid.items() if kid != first])
+        (stolen,) = watch.add(load.by_kid[first][-1:])
+        stolen.may_go = True
+        watch.add([load.by_kid[kid][-1] for kid in others])
         watch.whole_rounds()
         world.command("keys", "retire", first, "--emergency", "--yes")
-        for one in stolen:
-            one.revoked_at = time.monotonic()
-        wait_until(lambda: outcome(verifier, stolen[0].raw) in {"revoked", "unknown_key"})
+        stolen.revoked_at = time.monotonic()
+        wait_until(lambda: outcome(verifier, stolen.raw) in {"revoked", "unknown_key"})
         watch.whole_rounds()
-    assert max(watch.lags()) < LIVE_BOUND
-    assert all(outcome(verifier, raw) != "accepted" for raw in by_kid[first])
-    assert {outcome(verifier, raw) for kid in others for raw in by_kid[kid]} == {"accepted"}
+    (lag,) = watch.lags()
+    assert lag < LIVE_BOUND
+    assert all(outcome(verifier, raw) != "accepted" for raw in load.by_kid[first])
+    assert {outcome(verifier, raw) for kid in others for raw in load.by_kid[kid]} == {"accepted"}
     tell(
         request,
-        f"{rotations} rotations in {seconds:.0f} s, {issued} tokens of {len(by_kid)} keys: no false rejection; tokens of a "
-        f"key withdrawn at once were accepted for at most {max(watch.lags()) * 1000:.0f} ms after the command had ended",
+        f"3 rotations in {seconds:.0f} s, {load.issued} tokens of {len(load.by_kid)} keys: no false rejection; tokens of a "
+        f"key withdrawn at once were accepted for at most {lag * 1000:.0f} ms after the command had ended",
     )

@@ -17,8 +17,8 @@ from mintmark.verifier.errors import (
     VerifierError,
     VerifierUnavailable,
 )
-from mintmark.verifier.judging import OnStale
-from mintmark.verifier.token import Names, Token
+from mintmark.verifier.judging import POSTURES, OnStale
+from mintmark.verifier.token import Names, Token, names
 from mintmark.verifier.verifier import Verifier
 
 _BEARER: Final = "bearer"
@@ -26,7 +26,11 @@ _BEARER: Final = "bearer"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requirement:
-    """What a route requires; the members are those of `Token.require`, and what to do while the feed is silent."""
+    """What a route requires; the members are those of `Token.require`, and what to do while the feed is silent.
+
+    Raises:
+        ValueError: ``on_stale`` is no such thing.
+    """
 
     scope: Names = ()
     role: Names = ()
@@ -34,6 +38,13 @@ class Requirement:
     max_age: int | None = None
     acr: Names = ()
     on_stale: OnStale | None = None
+
+    def __post_init__(self) -> None:
+        # It judges many requests: an iterator would be used up by the first.
+        for name in ("scope", "role", "permission", "acr"):
+            object.__setattr__(self, name, names(getattr(self, name)))
+        if self.on_stale is not None and self.on_stale not in POSTURES:
+            raise ValueError(f"on_stale is one of {', '.join(sorted(POSTURES))}")
 
     def judge(self, token: Token) -> Token:
         """Return ``token`` if it is enough.

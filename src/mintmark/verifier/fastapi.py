@@ -20,9 +20,9 @@ from mintmark.verifier import asgi
 from mintmark.verifier.bearer import Refusal, Requirement, aauthorize, refusal
 from mintmark.verifier.errors import VerifierError
 from mintmark.verifier.judging import OnStale
-from mintmark.verifier.openapi import SCHEME, endpoints, split
+from mintmark.verifier.openapi import SCHEME, endpoints
 from mintmark.verifier.starlette import ExceptionHandlers, respond
-from mintmark.verifier.token import Names, Token
+from mintmark.verifier.token import Names, Token, names
 from mintmark.verifier.verifier import Verifier
 
 
@@ -66,7 +66,7 @@ class Auth:
             acr: One of these authentication classes is needed (RFC 9470 §4).
             on_stale: Instead of the verifier's own, see `OnStale`.
         """
-        scopes = split(scope)
+        scopes = names(scope)
         requirement = Requirement(
             scope=scopes, role=role, permission=permission, max_age=max_age, acr=acr, on_stale=on_stale
         )

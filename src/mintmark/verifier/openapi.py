@@ -6,7 +6,6 @@ may fetch its metadata at all; with ``oauth2`` they show the scopes that the rou
 
 from typing import Final
 
-from mintmark.verifier.token import Names
 from mintmark.verifier.verifier import Verifier
 
 SCHEME: Final = "mintmark"
@@ -19,10 +18,5 @@ _TOKEN: Final = "/api/v2/auth/token"
 
 def endpoints(verifier: Verifier) -> tuple[str, str]:
     """Return the authorization endpoint and the token endpoint of the (first) issuer, to be shown to people."""
-    issuer = next(iter(verifier._sources))  # noqa: SLF001 - the other half of the same package
+    issuer = verifier.issuers[0]
     return issuer + _AUTHORIZE, issuer + _TOKEN
-
-
-def split(names: Names) -> list[str]:
-    """Return ``names`` one by one, as a security requirement lists them."""
-    return names.split() if isinstance(names, str) else list(names)

@@ -25,6 +25,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.websockets import WebSocket, WebSocketState
 
+from mintmark.oauth.scope import is_scope_token
 from mintmark.verifier import asgi
 from mintmark.verifier.bearer import Refusal, aauthorize, refusal
 from mintmark.verifier.errors import RequirementNotMet, TokenMissing, VerifierError
@@ -111,7 +112,7 @@ class Auth:
             return PlainTextResponse(error.detail, status_code=error.status_code, headers=error.headers)
         if asgi.TOKEN_KEY not in request.scope:
             return response(self._refusal(TokenMissing()))
-        return response(self._refusal(RequirementNotMet("scope", scope=" ".join(credentials.scopes.asked))))
+        return response(self._refusal(RequirementNotMet("scope", scope=" ".join(credentials.scopes.asked) or None)))
 
 
 class _Backend(AuthenticationBackend):
@@ -138,7 +139,9 @@ class _Scopes(list[str]):
         self.is_short = False
 
     def __contains__(self, name: object) -> bool:
-        self.asked.append(str(name))
+        # Whatever else a route looks for here is not for a header.
+        if isinstance(name, str) and is_scope_token(name):
+            self.asked.append(name)
         self.is_short = not super().__contains__(name)
         return not self.is_short
 

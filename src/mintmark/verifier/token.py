@@ -129,14 +129,14 @@ class Token:
         Raises:
             RequirementNotMet: With what would do.
         """
-        scopes = _split(scope)
+        scopes = names(scope)
         if not self.scopes.issuperset(scopes):
             raise RequirementNotMet("scope", scope=" ".join(scopes))
-        if not self.roles.issuperset(_split(role)):
+        if not self.roles.issuperset(names(role)):
             raise RequirementNotMet("role")
-        if not self.permissions.issuperset(_split(permission)):
+        if not self.permissions.issuperset(names(permission)):
             raise RequirementNotMet("permission")
-        classes = _split(acr)
+        classes = names(acr)
         if (classes and self._claims.get("acr") not in classes) or not self._is_recent(max_age):
             raise RequirementNotMet("sign-in", acr_values=" ".join(classes) or None, max_age=max_age)
         return self
@@ -165,8 +165,9 @@ class Token:
 _set: Final = object.__setattr__
 
 
-def _split(names: Names) -> tuple[str, ...]:
-    return tuple(names.split()) if isinstance(names, str) else tuple(names)
+def names(given: Names) -> tuple[str, ...]:
+    """Return the names one by one."""
+    return tuple(given.split()) if isinstance(given, str) else tuple(given)
 
 
 def _frozen(value: Any) -> Any:

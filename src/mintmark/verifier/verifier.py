@@ -181,6 +181,11 @@ class Verifier:
             self._count(problem)
             raise
 
+    @property
+    def issuers(self) -> tuple[str, ...]:
+        """The issuers trusted, in the order they were named."""
+        return tuple(self._sources)
+
     def catch_up(self) -> None:
         """Fetch keys that are due, and read revocations until there are no more; for tests and scripts.
 

@@ -102,7 +102,7 @@ def test_a_refresh_token_is_exchanged_for_the_next(mint: Mint) -> None:
     assert (after.sub, after.scopes, after.claims["gid"]) == ("bob", before.scopes, before.claims["gid"])
 
 
-@pytest.mark.spec("I3")
+@pytest.mark.spec("invariant I3")
 def test_an_old_refresh_token_ends_the_grant(mint: Mint) -> None:
     verifier = mint.verifier()
     credentials = ("app", mint.client())
@@ -116,7 +116,7 @@ def test_an_old_refresh_token_ends_the_grant(mint: Mint) -> None:
         verifier.verify(tokens["access_token"])
 
 
-@pytest.mark.spec("I2")
+@pytest.mark.spec("invariant I2")
 def test_a_client_that_lost_the_response_gets_the_same_refresh_token_again(mint: Mint) -> None:
     credentials = ("app", mint.client())
     first = mint.tokens()["refresh_token"]

@@ -15,7 +15,7 @@ def rejection(verifier: Verifier, token: str) -> str | None:
     return None
 
 
-@pytest.mark.spec("I6", "RFC 7009 §2.1")
+@pytest.mark.spec("invariant I6", "RFC 7009 §2.1")
 def test_a_revoked_token_is_rejected_at_once_by_every_verifier(mint: Mint) -> None:
     verifiers = [mint.verifier() for _ in range(3)]
     token, other = mint.token(), mint.token()
@@ -70,7 +70,7 @@ def test_what_cannot_be_revoked_is_said(mint: Mint) -> None:
     mint.revoke(mint.token())
 
 
-@pytest.mark.spec("I7")
+@pytest.mark.spec("invariant I7")
 def test_after_a_rotation_another_key_signs_and_old_tokens_stay_good(mint: Mint) -> None:
     verifier = mint.verifier()
     tokens = [mint.token()]
@@ -92,7 +92,7 @@ def test_a_verifier_learns_of_an_unknown_key_by_asking_for_it(mint: Mint) -> Non
     assert verifier.metrics()[fetches] == before + 1
 
 
-@pytest.mark.spec("I7")
+@pytest.mark.spec("invariant I7")
 def test_tokens_of_a_retired_key_are_rejected_and_another_key_signs(mint: Mint) -> None:
     verifier = mint.verifier()
     stolen = mint.token()

@@ -9,6 +9,7 @@ from mintmark.verifier import (
     REJECTION_CODES,
     RequestMalformed,
     RequirementNotMet,
+    Token,
     TokenMissing,
     TokenRejected,
     VerifierError,
@@ -209,3 +210,18 @@ def test_all_rejections_look_the_same_from_outside() -> None:
     answers = {refusal(TokenRejected(code, claim=claim)) for code in codes for claim in (None, "aud")}
     assert len(answers) == 1
     assert len(REJECTION_CODES) > 10
+
+
+@pytest.mark.spec("S03")
+@pytest.mark.parametrize("name", ["scope", "role", "permission", "acr"])
+def test_what_a_route_requires_is_not_used_up_by_the_first_request(name: str) -> None:
+    requirement = Requirement(**{name: (one for one in ["needed"])})  # type: ignore[arg-type]
+    for _ in range(2):
+        with pytest.raises(RequirementNotMet):
+            requirement.judge(Token({"iss": "i", "aud": "a", "exp": 1}))
+
+
+def test_a_requirement_knows_the_postures() -> None:
+    assert Requirement(on_stale="deny").on_stale == "deny"
+    with pytest.raises(ValueError, match="on_stale is one of"):
+        Requirement(on_stale="dney")  # type: ignore[arg-type]

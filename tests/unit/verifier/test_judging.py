@@ -190,6 +190,53 @@ def test_the_signature_is_that_of_a_published_key(authority: Authority) -> None:
     )
 
 
+def forged(authority: Authority, **header: Any) -> str:
+    """A token with more in its header, signed correctly."""
+    key = authority.keys[0]
+    parts = ({"alg": key.alg, "kid": key.kid, "typ": "at+jwt"} | header, authority.claims())
+    message = b".".join(base64url.encode_bytes(strict_json.dumps(part)) for part in parts)
+    return jws.assemble(message, jws.sign_input(key, message))
+
+
+@pytest.mark.spec("J03", "RFC 8725 §3.10")
+@pytest.mark.parametrize("name", ["jku", "x5u", "jwk", "x5c"])
+def test_a_header_brings_no_key_and_causes_no_request(authority: Authority, name: str) -> None:
+    made = verifier(authority)
+    stranger = jwk.generate("ES256", kid="stranger")
+    asked = len(authority.network.asked)
+    brought = {
+        "jku": f"{EVIL}/jwks",
+        "x5u": f"{EVIL}/cert",
+        "jwk": stranger.public_jwk(),
+        "x5c": ["bm8gY2VydGlmaWNhdGU"],
+    }
+    assert code(lambda: made.verify(forged(authority))) == "accepted"
+    assert code(lambda: made.verify(forged(authority, **{name: brought[name]}))) == "malformed"
+    assert len(authority.network.asked) == asked
+
+
+@pytest.mark.spec("J02", "J05")
+@pytest.mark.parametrize(
+    ("header", "outcome"),
+    [
+        ({"alg": "none"}, "unsupported_alg"),
+        ({"alg": "nOnE"}, "unsupported_alg"),
+        ({"alg": "HS256"}, "unsupported_alg"),
+        ({"alg": None}, "malformed"),
+        ({"crit": []}, "unsupported_crit"),
+        ({"crit": ["exp"]}, "unsupported_crit"),
+        ({"b64": False, "crit": ["b64"]}, "unsupported_crit"),
+        ({"kid": "../../dev/null"}, "unknown_key"),
+        ({"kid": "' or 1=1"}, "unknown_key"),
+        ({"kid": "k" * 10_000}, "malformed"),
+    ],
+)
+def test_a_header_that_is_refused(authority: Authority, header: dict[str, Any], outcome: str) -> None:
+    made = verifier(authority)
+    assert code(lambda: made.verify(forged(authority, **header))) == outcome
+    assert code(lambda: made.verify(forged(authority, harmless="x"))) == "accepted"
+
+
 # --- several issuers
 
 

@@ -11,9 +11,12 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from tests.support.issuers import API, Authority, key, verifier
+from tests.support.verifying import json_response, metadata_of
 
-from mintmark.jose import jwk
+from mintmark.jose import base64url, jwk
+from mintmark.jose.jwk import Key
 from mintmark.verifier import Issuer, TokenRejected, Verifier, VerifierUnavailable, source
 from mintmark.verifier.source import STALE_AFTER, Source
 
@@ -227,8 +230,6 @@ def test_a_key_may_go_at_once(authority: Authority, is_remembered: bool) -> None
 @pytest.mark.spec("S08", "RFC 8414 §3.3")
 @pytest.mark.parametrize("stated", ["https://evil.example", "https://auth.example/", "HTTPS://auth.example", None, 1])
 def test_metadata_of_another_issuer_are_refused(authority: Authority, stated: Any) -> None:
-    from tests.support.verifying import json_response, metadata_of
-
     good = authority.network.answers[authority.metadata_url]
     authority.network.answers[authority.metadata_url] = json_response(metadata_of(authority.url) | {"issuer": stated})
     made = verifier(authority)
@@ -238,6 +239,28 @@ def test_metadata_of_another_issuer_are_refused(authority: Authority, stated: An
     authority.network.answers[authority.metadata_url] = good
     authority.clock.advance(2)
     assert is_accepted(made, authority.token())
+
+
+@pytest.mark.spec("J11", "RFC 8725 §3.5")
+@pytest.mark.parametrize("wrong", ["weak", "for encryption", "private", "symmetric"])
+def test_a_key_that_is_no_good_is_not_believed_though_published(authority: Authority, wrong: str) -> None:
+    good = authority.keys[0]
+    if wrong == "weak":
+        private = rsa.generate_private_key(65537, 1024)
+        bad = Key("bad", "RS256", private.public_key(), private)
+        published: dict[str, Any] = dict(bad.public_jwk())
+    elif wrong == "symmetric":
+        bad = jwk.symmetric(b"x" * 32, kid="bad")
+        published = {"kty": "oct", "alg": "HS256", "kid": "bad", "k": base64url.encode(b"x" * 32)}
+    else:
+        bad = jwk.generate("ES256", kid="bad")
+        published = bad.public_jwk() | {"use": "enc"} if wrong == "for encryption" else dict(bad.private_jwk())
+    document = {"keys": [published, good.public_jwk()]}
+    authority.network.answers[authority.jwks_url] = json_response(document)
+    made = verifier(authority)
+    assert not is_accepted(made, authority.token(bad))
+    assert is_accepted(made, authority.token(good))
+    assert metric(made, authority, "keys") == 1
 
 
 # --- silence

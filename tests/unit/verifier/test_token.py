@@ -186,7 +186,7 @@ def test_an_auth_time_that_is_no_date_is_not_recent(value: Any) -> None:
 
 def test_recent_is_judged_by_the_verifier_s_clock() -> None:
     clock = FakeClock()
-    made = Token(CLAIMS, clock)
+    made = Token(dict(CLAIMS), clock)
     assert made.require(max_age=160) is made
     clock.advance(61)
     with pytest.raises(RequirementNotMet):

@@ -1,6 +1,7 @@
 """The adapter for the MCP Python SDK, inside a server of the SDK, asked by the SDK's own client too."""
 
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 import httpx2
@@ -32,8 +33,9 @@ INITIALIZE = {
 
 
 @pytest.fixture
-def mint() -> Mint:
-    return Mint(audience=RESOURCE)
+def mint() -> Iterator[Mint]:
+    with Mint(audience=RESOURCE) as mint:
+        yield mint
 
 
 @pytest.fixture

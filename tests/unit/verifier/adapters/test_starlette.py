@@ -105,6 +105,20 @@ async def test_the_application_s_own_answers_stay_its_own(status: int, mint: Min
     assert "www-authenticate" not in answer.headers
 
 
+async def test_what_somebody_sent_gets_into_no_header(mint: Mint, verifier: Verifier) -> None:
+    async def looks_for(request: Request) -> Response:
+        if request.query_params["name"] not in request.auth.scopes:
+            raise HTTPException(403)
+        return Response()
+
+    app = make(Auth(verifier), Route("/", looks_for))
+    for name in ('a" b', "a\r\nset-cookie: b", "a b"):
+        refused = await ask(app, "/", good(mint), params={"name": name})
+        assert (refused.status_code, refused.headers["www-authenticate"]) == (403, NOT_PERMITTED)
+    refused = await ask(app, "/", good(mint), params={"name": "orders:read"})
+    assert refused.headers["www-authenticate"] == f'{NOT_PERMITTED}, scope="orders:read"'
+
+
 @pytest.mark.spec("RFC 6750 §3", "RFC 9728 §5.1")
 async def test_a_challenge_names_the_realm_and_the_metadata(mint: Mint, verifier: Verifier) -> None:
     app = make(Auth(verifier, realm="orders", resource_metadata="https://api.test/meta"), Route("/reads", reads))
