@@ -10,17 +10,19 @@ from typing import Final
 
 import msgspec
 
-from bench import machine, report
+from bench import guard, machine, report, revocations
 from bench.load import Client, Measured, measure
 from bench.ready import seconds_until_ready
 from bench.report import Result, compared
 from bench.scenarios import SCENARIOS, Scenario
 from bench.seed import GRANTS, Seeds
+from bench.verifying import WORKING_SET, Rates
 
 ROUNDS: Final = 3
 MEMORY: Final = "memory of a serving process"
 READY: Final = "`mintmark dev` ready"
 VERIFY: Final = "verify RS256, uncached"
+CACHED: Final = "verify RS256, cached"
 
 
 def main() -> None:
@@ -53,8 +55,12 @@ def measured(directory: Path, seconds: float, only: str) -> Iterator[Result]:
     wanted = [scenario for scenario in SCENARIOS if only in scenario.name]
     if wanted or only in MEMORY:
         yield from _over_http(directory, wanted, seconds, is_memory_wanted=only in MEMORY)
-    if only in VERIFY:
+    if only in VERIFY or only in CACHED:
         yield from _verifications(seconds)
+    if only in revocations.NAME:
+        yield from revocations.measured(directory)
+    if only in guard.NAME:
+        yield from guard.measured(directory, seconds)
     if only in READY:
         ready = seconds_until_ready(directory)
         if ready is None:
@@ -100,11 +106,15 @@ def _progress(found: Measured) -> str:
 
 
 def _verifications(seconds: float) -> Iterator[Result]:
-    rounds = [_direct("verifications", seconds / 3) for _ in range(2 * ROUNDS + 1)]
-    ours = [(own, bare, p99_ms) for (own, p99_ms), (bare, _), _ in rounds]
-    yield compared(VERIFY, "ops/s", ours, 0.5)
-    theirs = [(own, other, p99_ms) for (own, p99_ms), _, (other, _) in rounds]
-    yield compared(f"{VERIFY}, against PyJWT", "ops/s", theirs, 2)
+    say(f"signing {WORKING_SET:,} tokens, three times")
+    rounds = [Rates(**machine.ask("bench.verifying", str(seconds / 2))) for _ in range(ROUNDS)]
+    for name, goal, pick in (
+        (VERIFY, 0.5, lambda one: (one.uncached, one.bare)),
+        (f"{VERIFY}, against PyJWT", 2, lambda one: (one.uncached, one.pyjwt)),
+        (CACHED, 20, lambda one: (one.cached, one.bare)),
+        (f"{CACHED}, 100,000 revoked", 20, lambda one: (one.cached_beside_revocations, one.bare)),
+    ):
+        yield compared(name, "ops/s", [(*pick(one), None) for one in rounds], goal)
 
 
 def _direct(kind: str, seconds: float, *rest: str) -> list[tuple[float, float]]:

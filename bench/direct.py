@@ -11,7 +11,6 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Any, Final
 
-import jwt as pyjwt
 import msgspec
 import uvloop
 from cryptography.hazmat.primitives import hashes
@@ -19,9 +18,6 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from bench import machine
 from bench.load import CONNECTIONS, WARM_UP
-from bench.seed import API, ISSUER
-from mintmark.jose import base64url, jwk, jwt
-from mintmark.jose.jwk import KeySet
 from mintmark.storage.statements import GRANT_ADVANCE
 
 _TOKENS: Final = 500
@@ -47,28 +43,6 @@ def rsa_signs(seconds: float) -> list[tuple[float, float]]:
     message = b"x" * 700
     _timed(lambda: key.sign(message, _PKCS1, _SHA256), WARM_UP)
     return [_timed(lambda: key.sign(message, _PKCS1, _SHA256), seconds)]
-
-
-def verifications(seconds: float) -> list[tuple[float, float]]:
-    """RS256 by our ``jwt.decode``, by bare ``cryptography`` (the signature only) and by PyJWT, on the same tokens."""
-    key = jwk.generate("RS256")
-    assert isinstance(key.verifying, rsa.RSAPublicKey)
-    public, keys, now = key.verifying, KeySet([key]), int(time.time())  # noqa: TID251 - PyJWT reads the clock as well
-    claims: dict[str, Any] = {"iss": ISSUER, "sub": "usr_ada", "aud": API, "exp": now + 3600, "iat": now, "nbf": now}
-    claims |= {"client_id": "app", "scope": "orders:read orders:write", "gid": "x" * 22}
-    claims |= {"auth_time": now, "acr": "pwd", "amr": ["pwd"], "roles": ["clerk"], "permissions": ["orders:approve"]}
-    tokens = [jwt.encode({**claims, "jti": f"{number:022}"}, key, typ="at+jwt") for number in range(_TOKENS)]
-    signed = [token.rpartition(".") for token in tokens]
-    parts = [(base64url.decode(signature), message.encode()) for message, _, signature in signed]
-    our_turn, bare_turn, their_turn = itertools.cycle(tokens), itertools.cycle(parts), itertools.cycle(tokens)
-    acts: list[Act] = [
-        lambda: jwt.decode(next(our_turn), keys, typ="at+jwt", issuer=ISSUER, audience=API, now=now),
-        lambda: public.verify(*next(bare_turn), _PKCS1, _SHA256),
-        lambda: pyjwt.decode(next(their_turn), public, algorithms=["RS256"], issuer=ISSUER, audience=API),
-    ]
-    for act in acts:
-        _timed(act, WARM_UP)
-    return [_timed(act, seconds) for act in acts]
 
 
 def group_commits(seconds: float, database: str) -> list[tuple[float, float]]:
@@ -137,7 +111,6 @@ def _write(
 
 _KINDS: Final[dict[str, Callable[..., list[tuple[float, float]]]]] = {
     "rsa-signs": rsa_signs,
-    "verifications": verifications,
     "group-commits": group_commits,
 }
 

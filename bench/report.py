@@ -1,5 +1,6 @@
 """One line of the table, and the file."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -35,10 +36,20 @@ class Result(msgspec.Struct, frozen=True):
         return self.value <= self.goal if self.ratio is None else self.ratio >= self.goal
 
 
-def compared(scenario: str, unit: str, rounds: list[tuple[float, float, float]], goal: float | None) -> Result:
-    """Return the round with the median ratio; a round is value, limit and p99."""
+def compared(
+    scenario: str, unit: str, rounds: Sequence[tuple[float, float, float | None]], goal: float | None
+) -> Result:
+    """Return the round with the median ratio; a round is value, limit and p99, if measured."""
     value, limit, p99_ms = sorted(rounds, key=lambda one: one[0] / one[1])[len(rounds) // 2]
-    return Result(scenario, round(value, 1), unit, round(limit, 1), round(value / limit, 3), goal, round(p99_ms, 3))
+    return Result(
+        scenario,
+        round(value, 1),
+        unit,
+        round(limit, 1),
+        round(value / limit, 3),
+        goal,
+        None if p99_ms is None else round(p99_ms, 3),
+    )
 
 
 def heading() -> str:

@@ -488,12 +488,16 @@ def test_one_clock_for_everything(authority: Authority, clock: FakeClock) -> Non
         token.require(max_age=60)
 
 
-def test_its_own_connections_end_with_it(monkeypatch: pytest.MonkeyPatch, authority: Authority) -> None:
+def test_its_own_connections_end_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     closed: list[HTTPTransport] = []
-    monkeypatch.setattr(HTTPTransport, "close", closed.append)
-    Verifier(ISSUER, API).close()
-    assert len(closed) == 1
-    theirs = HTTPTransport()
+
+    def close(transport: HTTPTransport) -> None:
+        closed.append(transport)
+
+    monkeypatch.setattr(HTTPTransport, "close", close)
+    made, theirs = Verifier(ISSUER, API), HTTPTransport()
+    made.close()
+    assert closed == [made._own_transport]
     Verifier(ISSUER, API, transport=theirs).close()
     gc.collect()
     assert theirs not in closed

@@ -243,6 +243,7 @@ async def test_a_fault_of_ours_lets_nothing_pass(
     async def fail(*_: object, **__: object) -> None:
         raise RuntimeError("S3CRET".lower())
 
+    caplog.set_level(logging.INFO)
     good = mint.headers()["Authorization"]
     assert (await asker("nginx", "/me", good)).status == 200
     monkeypatch.setattr(Verifier, "averify", fail)
