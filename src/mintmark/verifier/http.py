@@ -246,7 +246,7 @@ class _Connection:
             self.close()
             return
         with contextlib.suppress(OSError):
-            # Not SSLSocket.shutdown: that one forgets the TLS state, and the reader would read bare octets.
+            # Not SSLSocket.shutdown: that one takes the TLS state away under the reader, who would read bare octets.
             socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
 
     def close(self) -> None:

@@ -125,11 +125,11 @@ class Source:
 
     def prepare(self) -> None:
         """Start the background threads, and wait a moment for the first keys and revocations."""
+        # Of all who come while there are no keys, one asks for them; after a failure nobody does for a while.
         with self._starting:
             self._start()
-        # Of all who come while there are no keys, one asks for them; after a failure nobody does for a while.
-        if self.keys.keys is None and self.keys.due_in() <= 0:
-            self.keys.refresh()
+            if self.keys.keys is None and self.keys.due_in() <= 0:
+                self.keys.refresh()
         if self.keys.keys is None:
             return
         if self.follower is not None and self._has_started and not self._is_prepared:

@@ -346,6 +346,15 @@ def test_a_server_that_does_not_read_ends_at_the_deadline(transport: HTTPTranspo
         transport.request("POST", server.url(), headers={}, body=b"x" * 50_000_000, timeout=0.5, max_bytes=0)
 
 
+def test_a_server_that_reads_drop_by_drop_ends_at_the_deadline(transport: HTTPTransport) -> None:
+    def talk(conversation: Conversation) -> None:
+        while conversation.sock.recv(65536) and not conversation.server.is_over.wait(0.05):
+            pass
+
+    with RawServer(talk) as server, pytest.raises(TransportError, match="no answer in time"):
+        transport.request("POST", server.url(), headers={}, body=b"x" * 50_000_000, timeout=0.5, max_bytes=0)
+
+
 def test_no_time_at_all_is_too_little(transport: HTTPTransport) -> None:
     with saying(answer()) as server:
         assert refuses(transport, server.url(), timeout=0) == "no answer in time"
