@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from bench import machine, report
+from bench import machine, nginx, report
 from bench.guarding import PATH
 from bench.load import CONNECTIONS, Client, Measured, Repeating, fetch, measure
 from bench.machine import Server
@@ -68,12 +68,15 @@ def main() -> None:
     arguments = parser.parse_args()
     machine.pin(machine.LOAD_CORE)
     with TemporaryDirectory(prefix="mintmark-bench-") as directory:
-        result = compared_with_nginx_alone(Path(directory), arguments.seconds)
-    print("\n".join([*machine.description(), "", report.heading(), report.line(result)]))
+        lines = list(map(report.line, measured(Path(directory), arguments.seconds)))
+    print("\n".join([*machine.description(), "", report.heading(), *lines]))
 
 
-def compared_with_nginx_alone(directory: Path, seconds: float) -> Result:
-    """Measure nginx with the guard, and, as its limit, nginx without."""
+def measured(directory: Path, seconds: float) -> Iterator[Result]:
+    """Measure nginx with the guard, and, as its limit, nginx without; nothing if there is no nginx."""
+    if nginx.program() is None:
+        print(f"  {NAME}: left out, nginx is missing (apt-get install nginx-light)", file=sys.stderr, flush=True)
+        return
     key = jwk.generate("RS256")
     (directory / "jwks.json").write_text(json.dumps(KeySet([key]).public_jwks()))
     requests = [_request(token) for token in make_tokens(key, _TOKENS)]
@@ -88,7 +91,7 @@ def compared_with_nginx_alone(directory: Path, seconds: float) -> Result:
             limit, found = measure(alone, clients, seconds), measure(guarded, clients, seconds)
             rounds.append((found.rate_of_core, limit.rate_of_core, found.p99_ms))
             print(f"    with the guard {_progress(found)}; without {_progress(limit)}", file=sys.stderr, flush=True)
-    return compared(NAME, "req/s", rounds, None)
+    yield compared(NAME, "req/s", rounds, None)
 
 
 def _progress(found: Measured) -> str:
@@ -111,9 +114,9 @@ def _nginx(directory: Path, guard: Server) -> Iterator[tuple[Server, Server]]:
     body = json.dumps({"answer": "x" * 887})
     ports = {"unguarded": unguarded, "service": service}
     configuration.write_text(_CONFIGURATION.format(folder=directory, body=body, **ports), encoding="utf-8")
-    with machine.serving("bench.nginx", str(configuration), str(guarded)) as nginx:
+    with machine.serving("bench.nginx", str(configuration), str(guarded)) as server:
         _await_port(guarded)
-        yield Server(nginx.pid, guarded, beside=(guard.pid,)), Server(nginx.pid, unguarded)
+        yield Server(server.pid, guarded, beside=(guard.pid,)), Server(server.pid, unguarded)
 
 
 def _free_port() -> int:

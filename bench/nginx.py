@@ -2,19 +2,22 @@
 
 import os
 import shutil
-import sys
 
 from bench import machine
 
 
+def program() -> str | None:
+    """Return where nginx is; ``None`` if it is missing."""
+    # Debian keeps servers where only root's PATH leads.
+    return shutil.which("nginx", path=os.pathsep.join([os.environ["PATH"], "/usr/sbin"]))
+
+
 def become_nginx(configuration: str, port: str) -> None:
     """Run nginx with a configuration that keeps it in the foreground."""
-    # Debian keeps servers where only root's PATH leads.
-    program = shutil.which("nginx", path=os.pathsep.join([os.environ["PATH"], "/usr/sbin"]))
-    if program is None:
-        sys.exit("nginx is missing: apt-get install nginx-light")
+    found = program()
+    assert found is not None
     print(port, flush=True)
-    os.execv(program, [program, "-c", configuration, "-e", f"{configuration}.log"])
+    os.execv(found, [found, "-c", configuration, "-e", f"{configuration}.log"])
 
 
 if __name__ == "__main__":

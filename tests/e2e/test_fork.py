@@ -15,7 +15,7 @@ import pytest
 from tests.support.serving import ROOT, served
 
 from mintmark.testing import Mint
-from mintmark.verifier import TokenRejected, Verifier
+from mintmark.verifier import TokenRejected, Verifier, VerifierUnavailable
 from mintmark.verifier.ports import Response
 
 pytestmark = [
@@ -93,6 +93,20 @@ def test_a_child_of_the_middle_of_an_event_judges_anew_what_it_remembers(mint: M
 
     with mint.outage():
         assert status_of_child(live) == 0
+
+
+def test_what_its_parent_has_heard_is_not_fresh_in_a_child(mint: Mint) -> None:
+    verifier, token = mint.verifier(), mint.token()
+
+    def live() -> None:
+        with pytest.raises(VerifierUnavailable):
+            verifier.verify(token, on_stale="deny")
+        verifier.verify(token)
+
+    with mint.outage():
+        verifier.verify(token, on_stale="deny")
+        assert status_of_child(live) == 0
+        verifier.verify(token, on_stale="deny")
 
 
 def test_the_verifier_of_a_child_is_closed_if_that_of_its_parent_was(mint: Mint) -> None:

@@ -16,6 +16,7 @@ from tests.support.installation import Installation, install
 from mintmark import bootstrap
 from mintmark.asgi import ASGIApp
 from mintmark.authority.feed import FeedLog, Page
+from mintmark.authority.ports import StoreUnavailableError
 from mintmark.authority.registration import remove_client, rotate_secret, set_client_disabled
 from mintmark.oauth.revocations import Revocation
 from mintmark.storage.memory import MemoryStore
@@ -119,6 +120,39 @@ async def test_the_first_heartbeat_says_that_everything_was_sent(served: Served)
     assert kinds(events) == ["revocations"] * 3 + ["heartbeat"]
     assert [len(each.data) for each in events[:3]] == [1000, 1000, 500]
     assert names_in(events) == [f"j{number}" for number in range(2_500)]
+
+
+@pytest.mark.spec("invariant I6")
+async def test_a_node_that_cannot_read_its_store_lets_nobody_believe_to_be_up_to_date(served: Served) -> None:
+    denylist, store = served.mint.authority.denylist, served.mint.authority.store
+    async with served.reader() as early:
+        assert kinds(early.take()) == ["heartbeat"]
+        served.failing.watch(0)
+        with pytest.raises(StoreUnavailableError):
+            await denylist.pull(store)
+        await served.timers.advance(HEARTBEAT)
+        assert early.take() == []
+        served.failing.watch()
+        await denylist.pull(store)
+        await served.timers.advance(HEARTBEAT)
+        assert kinds(early.take()) == ["heartbeat"]
+
+
+@pytest.mark.spec("invariant I6")
+async def test_who_comes_while_the_store_is_away_is_told_that_it_is_up_to_date_as_soon_as_that_is_true(
+    served: Served,
+) -> None:
+    denylist, store = served.mint.authority.denylist, served.mint.authority.store
+    served.failing.watch(0)
+    with pytest.raises(StoreUnavailableError):
+        await denylist.pull(store)
+    served.failing.watch()
+    async with served.reader() as late:
+        await served.timers.advance(HEARTBEAT)
+        assert late.take() == []
+        await denylist.pull(store)
+        await served.timers.advance(1)
+        assert kinds(late.take()) == ["heartbeat"]
 
 
 async def test_a_heartbeat_comes_when_nothing_else_did_for_a_while(served: Served) -> None:

@@ -133,6 +133,9 @@ class Network(ScriptedTransport):
             raise TransportError("no answer in time")
         return super().request(method, url, **how)
 
+    def close(self) -> None:
+        """What `HTTPTransport` has as well, for where this stands in for it."""
+
     @contextmanager
     def stream(self, url: str, *, headers: Mapping[str, str], **how: Any) -> Iterator[Stream]:
         feed = self.feeds.get(url)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from mintmark.authority.feed import FeedLog
-from mintmark.authority.ports import Store
+from mintmark.authority.ports import Store, StoreUnavailableError
 from mintmark.oauth.revocations import Revocation, RevocationTable
 
 _PAGE: Final = 10_000
@@ -18,11 +18,13 @@ class Denylist:
     Attributes:
         log: The same entries in order, for the feed.
         last: The entry applied last, where the next reading goes on.
+        is_current: Whether the store could be read when that was tried last.
         on_change: Called after entries were applied, each of them.
     """
 
     log: FeedLog = field(default_factory=FeedLog)
     last: Revocation | None = None
+    is_current: bool = False
     on_change: set[Callable[[], None]] = field(default_factory=set)
     _table: RevocationTable = field(default_factory=RevocationTable)
 
@@ -57,7 +59,18 @@ class Denylist:
 
         A store that no longer has that entry went back in time (invariant I11) or has forgotten it: it is read from
         the start, since cursors it gave out once it may give out again. What was known stays revoked.
+
+        Raises:
+            StoreUnavailableError: Nobody knows what was revoked meanwhile; ``is_current`` says so until it is known.
         """
+        try:
+            await self._pull(store)
+        except StoreUnavailableError:
+            self.is_current = False
+            raise
+        self.is_current = True
+
+    async def _pull(self, store: Store) -> None:
         while True:
             last, epoch = self.last, self.log.epoch
             # One reading tells both, so that the store cannot go back in between: is the last entry there, what follows?

@@ -4,6 +4,7 @@ RFC 6750 §2.1 (how a token is sent), §3 (challenges), RFC 9470 §3 (sign in ag
 Every adapter is a translation of this.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -22,6 +23,8 @@ from mintmark.verifier.token import Names, Token, names
 from mintmark.verifier.verifier import Verifier
 
 _BEARER: Final = "bearer"
+# RFC 6750 §2.1, b64token.
+_TOKEN: Final = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +79,7 @@ def sent_token(authorization: Sequence[str]) -> str:
     if scheme.lower() != _BEARER:
         raise TokenMissing
     value = value.strip(" ")
-    if not value or not value.isascii() or any(letter <= " " or letter in ',"' for letter in value):
+    if not _TOKEN.fullmatch(value):
         raise RequestMalformed
     return value
 

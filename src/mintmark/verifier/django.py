@@ -131,31 +131,35 @@ def require(
     )
 
     def protected(view: _View) -> _View:
-        def sync_view(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-            auth = current_auth()
-            try:
-                request.token = authorize(auth.verifier, sent(request.META), requirement)
-                response = view(request, *args, **kwargs)
-            except VerifierError as error:
-                return _response(auth.refusal(error))
-            return _private(response)
-
-        async def async_view(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-            auth = current_auth()
-            try:
-                request.token = await aauthorize(auth.verifier, sent(request.META), requirement)
-                response = await view(request, *args, **kwargs)
-            except VerifierError as error:
-                return _response(auth.refusal(error))
-            return _private(response)
-
-        wrapper: Any = functools.wraps(view)(async_view if _is_async(view) else sync_view)
-        wrapper.csrf_exempt = True
-        # Or LoginRequiredMiddleware would ask for a session.
-        wrapper.login_required = False
-        return cast("_View", wrapper)
+        return _protected(view, requirement)
 
     return protected
+
+
+def _protected(view: _View, requirement: Requirement) -> _View:
+    def sync_view(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        auth = current_auth()
+        try:
+            request.token = authorize(auth.verifier, sent(request.META), requirement)
+            response = view(request, *args, **kwargs)
+        except VerifierError as error:
+            return _response(auth.refusal(error))
+        return _private(response)
+
+    async def async_view(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        auth = current_auth()
+        try:
+            request.token = await aauthorize(auth.verifier, sent(request.META), requirement)
+            response = await view(request, *args, **kwargs)
+        except VerifierError as error:
+            return _response(auth.refusal(error))
+        return _private(response)
+
+    wrapper: Any = functools.wraps(view)(async_view if _is_async(view) else sync_view)
+    wrapper.csrf_exempt = True
+    # Or LoginRequiredMiddleware would ask for a session.
+    wrapper.login_required = False
+    return cast("_View", wrapper)
 
 
 def _is_async(view: Callable[..., Any]) -> bool:

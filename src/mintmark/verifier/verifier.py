@@ -186,6 +186,15 @@ class Verifier:
         """The issuers trusted, in the order they were named."""
         return tuple(self._sources)
 
+    def start(self) -> bool:
+        """Do what the first request would do: start the background threads, wait a moment for keys and revocations.
+
+        Returns whether the keys of all issuers are known now; if not, that goes on being tried.
+        """
+        for source in self._sources.values():
+            source.prepare()
+        return all(source.keys.keys is not None for source in self._sources.values())
+
     def catch_up(self) -> None:
         """Fetch keys that are due, and read revocations until there are no more; for tests and scripts.
 

@@ -17,6 +17,8 @@ from mintmark.authority.ports import StoreUnavailableError
 MAX_EVENT_ENTRIES: Final = 1_000
 RETRY: Final = b"retry: 1000\n\n"
 _MAX_SHARED: Final = 64
+_ASK_AGAIN: Final = 0.5
+"""Seconds until a reader that waits for its first heartbeat is looked at again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +141,11 @@ class Feed:
                 if now >= ends_at:
                     return
                 if now >= beat_at:
-                    yield _heartbeat(self._log.position(place.cursor))
-                    has_beaten, beat_at = True, timers.time() + heartbeat
+                    # Nobody may believe to be up to date with a node that is not (invariant I6).
+                    if self.authority.denylist.is_current:
+                        yield _heartbeat(self._log.position(place.cursor))
+                        has_beaten = True
+                    beat_at = timers.time() + (heartbeat if has_beaten else _ASK_AGAIN)
                 await self._sleep(wake, min(beat_at, check_at, ends_at) - timers.time())
                 is_last = False
 

@@ -189,7 +189,7 @@ def test_the_set_is_replaced_not_merged(authority: Authority) -> None:
     assert is_accepted(made, old)
     authority.keys = [key("next")]
     assert is_accepted(made, old)  # within the cache time
-    authority.clock.advance(300)
+    authority.clock.advance(250)
     made.catch_up()
     assert not is_accepted(made, old)
     assert is_accepted(made, authority.token())

@@ -4,6 +4,7 @@ It says 200 and who sent the request, or no: 400 to what cannot be read, 401 and
 where nobody can say just now whether a token is good (invariant I4).
 """
 
+import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -30,7 +31,6 @@ log = logging.getLogger("mintmark.guard")
 
 _PLAIN: Final = (b"content-type", b"text/plain; charset=utf-8")
 _NO_STORE: Final = (b"cache-control", b"no-store")
-_NOT_EVEN_A_TOKEN: Final = ".."
 
 
 class _Refused(Exception):  # noqa: N818 - says what is the case
@@ -71,12 +71,9 @@ class Guard:
 
     async def prepare(self) -> None:
         """Fetch keys and revocations before the first request needs them; without them, go on trying."""
-        try:
-            # The verifier starts with the first token, whatever it is.
-            await self._verifier.averify(_NOT_EVEN_A_TOKEN)
-        except TokenRejected:
+        if await asyncio.to_thread(self._verifier.start):
             log.info("keys of the issuer are here")
-        except VerifierUnavailable:
+        else:
             log.warning("no keys of the issuer yet: requests that need a token are answered 503")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI; no body is read

@@ -158,9 +158,8 @@ def test_a_preflight_needs_no_token_and_an_options_view_does(mint: Mint, auth: A
     assert app.test_client().options("/own", headers=mint.headers()).data == b"ada"
 
 
-@pytest.mark.parametrize("protect", [decorated, in_blueprints])
-def test_the_applications_own_error_handler_sees_a_refusal(auth: Auth, protect: Callable[[Flask, Auth], None]) -> None:
-    app = Flask(__name__)
+def rewording(app: Flask) -> None:
+    """Handle refusals as the documentation of Flask does, keeping their headers."""
 
     @app.errorhandler(HTTPException)
     def reword(error: HTTPException) -> Any:
@@ -168,9 +167,23 @@ def test_the_applications_own_error_handler_sees_a_refusal(auth: Auth, protect: 
         response.data = b"reworded"
         return response
 
+
+@pytest.mark.parametrize("protect", [decorated, in_blueprints])
+def test_the_applications_own_error_handler_sees_a_refusal(auth: Auth, protect: Callable[[Flask, Auth], None]) -> None:
+    app = Flask(__name__)
+    rewording(app)
     protect(app, auth)
     answer = app.test_client().get("/any")
     assert (answer.status_code, answer.data, answer.headers["www-authenticate"]) == (401, b"reworded", "Bearer")
+
+
+def test_the_applications_own_error_handler_sees_what_a_view_requires_further(mint: Mint, auth: Auth) -> None:
+    app = Flask(__name__)
+    rewording(app)
+    auth.protect(app)
+    app.add_url_rule("/", "view", lambda: auth.token.require(role="clerk").sub)
+    answer = app.test_client().get("/", headers=mint.headers())
+    assert (answer.status_code, answer.data, answer.headers["www-authenticate"]) == (403, b"reworded", NOT_PERMITTED)
 
 
 def test_there_is_no_token_in_a_view_that_nothing_protects(mint: Mint, auth: Auth) -> None:

@@ -1,6 +1,8 @@
 """The WSGI middleware, in front of an application that is checked for its manners (PEP 3333)."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator
 from wsgiref.types import StartResponse, WSGIEnvironment
 from wsgiref.validate import validator
@@ -147,3 +149,16 @@ def test_a_response_that_began_is_not_answered_again(mint: Mint, verifier: Verif
     with pytest.raises(RequirementNotMet):
         ask(BearerMiddleware(app, verifier), f"Bearer {mint.token()}")
     assert ask(BearerMiddleware(app, verifier), f"Bearer {mint.token(roles=['clerk'])}").data == b"done"
+
+
+FRAMEWORKS = ("asgiref", "django", "fastapi", "flask", "litestar", "mcp", "rest_framework", "starlette", "werkzeug")
+
+
+@pytest.mark.parametrize(
+    ("module", "is_found"),
+    [("mintmark.verifier", True), ("mintmark.verifier.wsgi", True), ("mintmark.verifier.flask", False)],
+)
+def test_the_verifier_needs_no_framework(module: str, *, is_found: bool) -> None:
+    absent = f"import sys; sys.modules.update(dict.fromkeys({FRAMEWORKS!r})); import {module}"
+    outcome = subprocess.run([sys.executable, "-c", absent], capture_output=True, text=True, check=False)
+    assert (outcome.returncode == 0) is is_found, outcome.stderr
