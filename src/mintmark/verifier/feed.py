@@ -240,8 +240,10 @@ class FeedFollower:
     def reset_after_fork(self) -> None:
         """Start over in the child, which has no thread that follows: what is known stays, but counts as stale.
 
-        The connection still belongs to the parent, and is left alone.
+        Of the connection, which goes on belonging to the parent, only this process's copy is closed: kept open, it
+        would outlive the parent, and the authority would go on writing to nobody.
         """
+        self.close()
         self.fresh_until = -inf
         self.caught_up = threading.Event()
         self._reset()
