@@ -162,9 +162,8 @@ class Judge:
             )
             _check_claims(claims)
         except JoseError as error:
-            is_unknown = error.code == "unknown_key"
-            if may_look and is_unknown and (kid := _kid(raw)) is not None and source.keys.may_find(kid):
-                raise Wait(partial(source.keys.find, kid)) from None
+            if error.code == "unknown_key" and (kid := _kid(raw)) is not None:
+                self._look_for(kid, source, may_look=may_look)
             raise TokenRejected(_code(error), claim=error.claim) from None
         if source.table.revokes(claims, verified.key.kid):
             raise TokenRejected("revoked")
@@ -172,6 +171,14 @@ class Judge:
         until = min(now + RESULT_LIFETIME, token.expires_at + self._leeway)
         self._verified.put(raw, Result(token, claims, source, verified.key, version, until))
         return token
+
+    def _look_for(self, kid: str, source: Source, *, may_look: bool) -> None:
+        """Return if the key is known not to exist."""
+        if may_look and source.keys.may_find(kid):
+            raise Wait(partial(source.keys.find, kid)) from None
+        if not source.keys.is_current and not source.table.revokes({}, kid):
+            # The issuer may have begun to sign with it since it was heard last (invariant I4).
+            raise VerifierUnavailable("the keys may be out of date") from None
 
     def _by_asking(self, raw: str, source: Source, *, is_stale: bool) -> Token:
         if source.introspector is None:

@@ -123,7 +123,7 @@ class KeyKeeper:
         self._metadata_until = self._due_at = clock.uptime()
         self._published: _Published | None = None
         self._keys: KeySet | None = None
-        self._keys_until = 0.0
+        self._keys_until = self._current_until = 0.0
         self._cool_at = clock.uptime()
         self._failed_in_a_row = 0
         self._trouble: str | None = None
@@ -136,6 +136,11 @@ class KeyKeeper:
     def keys(self) -> KeySet | None:
         """The last good keys, without any I/O; None before the first, and once they are a day old."""
         return self._keys if self._clock.uptime() < self._keys_until else None
+
+    @property
+    def is_current(self) -> bool:
+        """Whether there can be no key that we do not know: the issuer publishes each before it signs with it."""
+        return self._clock.uptime() < self._current_until
 
     @property
     def endpoints(self) -> Endpoints | None:
@@ -267,6 +272,7 @@ class KeyKeeper:
             self._published = published
             self._keys_until = asked_at + MAX_KEY_AGE
             has_changed = self._select()
+        self._current_until = asked_at + published.lifetime
         self._due_at = asked_at + self._spread(published.lifetime * _REFRESH_AHEAD)
         if has_changed:
             self._on_change()

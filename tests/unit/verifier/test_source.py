@@ -359,6 +359,8 @@ def test_a_forked_child_follows_on_its_own(authority: Authority, started: Any) -
         verdict = 1
         with suppress(BaseException):
             assert threads() == set()
+            # Nobody follows yet: what the parent heard lately says nothing about this moment.
+            assert metric(made, authority, "feed_stale") == 1
             # The parent never hears of this: it is in the child's memory only.
             authority.revoke(jti="gone")
             assert not is_accepted(made, gone)

@@ -354,6 +354,23 @@ def test_a_machine_that_slept_while_looking_for_a_key_rejects_the_token(authorit
     assert outcome(lambda: made.verify(authority.token(key("next")))) == "unknown_key"
 
 
+@pytest.mark.spec("invariant I4", "S05")
+def test_in_an_outage_an_unknown_key_is_none_only_while_there_can_be_no_new_one(authority: Authority) -> None:
+    """The issuer publishes a key before it signs with it; once what is known is too old for that, nobody can say."""
+
+    def away(_: Any) -> Response:
+        raise TransportError("no answer")
+
+    made = verifier(authority, is_client=False)
+    assert outcome(lambda: made.verify(authority.token())) == "accepted"
+    authority.network.answers[authority.jwks_url] = away
+    authority.clock.advance(200)
+    assert outcome(lambda: made.verify(authority.token(key("next")))) == "unknown_key"
+    authority.clock.advance(3600)
+    assert outcome(lambda: made.verify(authority.token(key("next")))) == "unavailable"
+    assert outcome(lambda: made.verify(authority.token())) == "accepted"
+
+
 # --- what it tells
 
 
