@@ -259,6 +259,8 @@ def world(tmp_path: Path) -> Iterator[World]:
             # Longer than a verifier waits between two attempts to find a key; shorter than a test.
             "jwks_lifetime": 6,
             "key_rotation_interval": 3600,
+            # The next key is made then; by default a test would wait a minute for it.
+            "cleanup_interval": 1,
         }
         key = tmp_path / "mintmark.key"
         key.write_text(bytes(32).hex())

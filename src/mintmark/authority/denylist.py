@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from mintmark.authority.feed import FeedLog
-from mintmark.authority.ports import Store, StoreUnavailableError
+from mintmark.authority.ports import Store
 from mintmark.oauth.revocations import Revocation, RevocationTable
 
 _PAGE: Final = 10_000
@@ -18,13 +18,13 @@ class Denylist:
     Attributes:
         log: The same entries in order, for the feed.
         last: The entry applied last, where the next reading goes on.
-        is_current: Whether the store could be read when that was tried last.
+        pulls: How often the store was read to its end; while that stays the same, nothing new can be known.
         on_change: Called after entries were applied, each of them.
     """
 
     log: FeedLog = field(default_factory=FeedLog)
     last: Revocation | None = None
-    is_current: bool = False
+    pulls: int = 0
     on_change: set[Callable[[], None]] = field(default_factory=set)
     _table: RevocationTable = field(default_factory=RevocationTable)
 
@@ -61,14 +61,10 @@ class Denylist:
         the start, since cursors it gave out once it may give out again. What was known stays revoked.
 
         Raises:
-            StoreUnavailableError: Nobody knows what was revoked meanwhile; ``is_current`` says so until it is known.
+            StoreUnavailableError: Nobody knows what was revoked meanwhile. Like any other failure it is not counted.
         """
-        try:
-            await self._pull(store)
-        except StoreUnavailableError:
-            self.is_current = False
-            raise
-        self.is_current = True
+        await self._pull(store)
+        self.pulls += 1
 
     async def _pull(self, store: Store) -> None:
         while True:

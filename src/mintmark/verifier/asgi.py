@@ -65,7 +65,7 @@ class BearerMiddleware:
     """Lets requests and WebSocket handshakes through that bring a good token; `current_token` finds it.
 
     A `VerifierError` that the application raises, as by ``current_token(scope).require(role="clerk")``, is answered as
-    well, unless its response has begun.
+    well, unless its response has begun. Of everything that is no request only ``lifespan`` passes.
 
     Args:
         app: What is protected.
@@ -103,10 +103,17 @@ class BearerMiddleware:
         self._resource_metadata = resource_metadata
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or let it through."""
-        if scope["type"] not in {"http", "websocket"}:
+        """Answer one request, or let it through.
+
+        Raises:
+            ValueError: It is of a protocol that cannot be judged here; the server ends it (ASGI 3.0, "Applications").
+        """
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
+        if scope["type"] not in {"http", "websocket"}:
+            # The application may know it, and would answer without a token.
+            raise ValueError(f"only http and websocket bring a token, and not {scope['type']}")
         has_begun = False
 
         async def watch(message: Message) -> None:

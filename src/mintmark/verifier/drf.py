@@ -22,7 +22,7 @@ from rest_framework.views import exception_handler as default_exception_handler
 
 from mintmark.verifier.bearer import NOTHING_MORE, Requirement, authorize, sent_token
 from mintmark.verifier.django import current_auth
-from mintmark.verifier.errors import TokenMissing, VerifierError, VerifierUnavailable
+from mintmark.verifier.errors import RequirementNotMet, TokenMissing, VerifierError, VerifierUnavailable
 from mintmark.verifier.judging import OnStale
 from mintmark.verifier.token import Names, Token
 from mintmark.verifier.wsgi import sent
@@ -93,10 +93,14 @@ class _Permission(BasePermission):  # type: ignore[misc]
     requirement = NOTHING_MORE
 
     def __init__(self) -> None:
-        self._error: VerifierError | None = None
+        self._error: RequirementNotMet | None = None
 
     def has_permission(self, request: Request, view: Any) -> bool:  # noqa: ARG002 - the framework's interface
-        """Tell whether the token is enough."""
+        """Tell whether the token is enough.
+
+        Raises:
+            Refused: That cannot be said, or the token is not good any more.
+        """
         token = request.auth
         if not isinstance(token, Token):
             return False
@@ -105,8 +109,11 @@ class _Permission(BasePermission):  # type: ignore[misc]
                 verifier = current_auth().verifier
                 token = verifier.verify(sent_token(sent(request.META)), on_stale=self.requirement.on_stale)
             self.requirement.judge(token)
-        except VerifierError as error:
+        except RequirementNotMet as error:
             self._error = error
+        except VerifierError as error:
+            # Not a "no": ``~`` would make a "yes" of it.
+            raise Refused(error) from error
         return self._error is None
 
     @property
@@ -126,6 +133,8 @@ def require(
     on_stale: OnStale | None = None,
 ) -> type[BasePermission]:
     """Return a permission class. It may be combined by ``&``, ``|``, ``~``; a refusal is then the framework's bare 403.
+
+    Only what the token lacks counts there: where it is not good, or nobody can say, the request ends at once (401, 503).
 
     Args:
         scope: Scopes that are all needed.

@@ -28,6 +28,8 @@ _REFUSED_PAUSE: Final = 30.0
 """Seconds between two attempts where only a person can help."""
 
 _FORGET_EVERY: Final = 30.0
+_CLOCK_STEP: Final = 5.0
+"""Seconds by which a clock is not moved but by setting it."""
 _NOT_LET_IN: Final = frozenset({401, 403})
 _NO_FEED: Final = frozenset({404, 501})
 _KINDS: Final[tuple[RevocationKind, ...]] = get_args(RevocationKind)
@@ -178,7 +180,8 @@ class FeedFollower:
         self._stale_after = stale_after
         self._decode = msgspec.json.Decoder(list[WireEntry]).decode
         self._pause = _FIRST_PAUSE
-        self._forgot_at = -inf
+        self._forgot_at = clock.uptime()
+        self._offset = clock.now() - clock.uptime()
         self._said: set[str] = set()
         self._reset()
 
@@ -321,10 +324,22 @@ class FeedFollower:
         self.unknown_entries += count
 
     def _forget_expired(self) -> None:
+        """Forget what has expired, unless the clock was set just now.
+
+        A clock that is ahead for a while makes forget what is needed once it is right again: when it is set back,
+        everything is read anew.
+        """
         now = self._clock.uptime()
-        if now - self._forgot_at >= _FORGET_EVERY:
+        offset = self._clock.now() - now
+        moved, self._offset = offset - self._offset, offset
+        if abs(moved) > _CLOCK_STEP:
+            self._forgot_at = now
+        elif now - self._forgot_at >= _FORGET_EVERY:
             self._forgot_at = now
             self._table.forget(int(self._clock.now()))
+        if moved < -_CLOCK_STEP:
+            self.position = None
+            raise TransportError("the clock was set back: everything is read anew")
 
     def _pause_after(self, problem: Exception | None) -> float:
         """Return how many seconds to wait before the next connection, and say what is the matter."""

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar, cast
 
-from flask import Blueprint, Flask, Response, current_app, g, request
+from flask import Blueprint, Flask, Response, current_app, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException, default_exceptions
 
@@ -53,7 +53,7 @@ class Auth:
         Raises:
             RuntimeError: Nothing protects this view, or there is no request.
         """
-        token = g.get(_KEY)
+        token = getattr(request, _KEY, None)
         if token is None:
             raise RuntimeError("no token here: this view is protected neither by require() nor by protect()")
         return cast("Token", token)
@@ -95,7 +95,7 @@ class Auth:
             async def async_view(*args: Any, **kwargs: Any) -> Any:
                 with self._refusing():
                     token = await aauthorize(self._verifier, sent(request.environ), requirement)
-                    setattr(g, _KEY, token)
+                    _keep(token)
                     return await view(*args, **kwargs)
 
             return cast("_View", async_view if inspect.iscoroutinefunction(view) else sync_view)
@@ -131,7 +131,7 @@ class Auth:
         target.register_error_handler(VerifierError, self._answer)
 
     def _authorize(self, requirement: Requirement) -> None:
-        setattr(g, _KEY, authorize(self._verifier, sent(request.environ), requirement))
+        _keep(authorize(self._verifier, sent(request.environ), requirement))
 
     @contextmanager
     def _refusing(self) -> Iterator[None]:
@@ -147,3 +147,8 @@ class Auth:
         answer = refusal(error, realm=self._realm, resource_metadata=self._resource_metadata)
         response = Response(answer.body, answer.status, list(answer.headers))
         return default_exceptions[answer.status](error.description, response)
+
+
+def _keep(token: Token) -> None:
+    # Not in ``g``: that lives as long as the application's context, which may serve several requests.
+    setattr(request, _KEY, token)

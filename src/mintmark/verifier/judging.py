@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, get_args
 
 from mintmark.jose import base64url, jws, jwt, strict_json
 from mintmark.jose.errors import JoseError
+from mintmark.jose.jwk import Key
 from mintmark.verifier.errors import RejectionCode, TokenRejected, VerifierUnavailable
 from mintmark.verifier.introspection import Introspector
 from mintmark.verifier.ports import Clock
@@ -116,10 +117,12 @@ class Judge:
         posture = (on_stale or self._on_stale) if is_stale else None
         if posture == "deny":
             raise VerifierUnavailable("the revocation feed is silent")
-        token = self._locally(raw, source, may_look=may_look) if is_jwt else None
-        if token is None or self._asks_always or posture == "introspect":
-            return self._by_asking(raw, source, is_stale=is_stale)
-        return token
+        # Read before anything is judged: should something be revoked meanwhile, what comes of it counts as outdated.
+        version = source.version
+        local = self._locally(raw, source, version, may_look=may_look) if is_jwt else None
+        if local is None or self._asks_always or posture == "introspect":
+            return self._by_asking(raw, source, version, None if local is None else local.key, is_stale=is_stale)
+        return local.token
 
     def _source_of(self, raw: str) -> Source:
         if self._only is not None:
@@ -140,12 +143,10 @@ class Judge:
             return self._only
         raise TokenRejected("malformed")
 
-    def _locally(self, raw: str, source: Source, *, may_look: bool) -> Token:
-        # Read before revocations are looked at: should some arrive meanwhile, the result counts as outdated.
-        version = source.version
+    def _locally(self, raw: str, source: Source, version: object, *, may_look: bool) -> Result:
         result = self._verified.get(raw)
         if result is not None and result.source is source and self._is_still_good(raw, result, version, self._verified):
-            return result.token
+            return result
         keys = source.keys.keys
         if keys is None:
             raise VerifierUnavailable("no keys of the issuer are known")
@@ -169,8 +170,9 @@ class Judge:
             raise TokenRejected("revoked")
         token = Token(claims, self._clock)
         until = min(now + RESULT_LIFETIME, token.expires_at + self._leeway)
-        self._verified.put(raw, Result(token, claims, source, verified.key, version, until))
-        return token
+        result = Result(token, claims, source, verified.key, version, until)
+        self._verified.put(raw, result)
+        return result
 
     def _look_for(self, kid: str, source: Source, *, may_look: bool) -> None:
         """Return if the key is known not to exist."""
@@ -180,24 +182,24 @@ class Judge:
             # The issuer may have begun to sign with it since it was heard last (invariant I4).
             raise VerifierUnavailable("the keys may be out of date") from None
 
-    def _by_asking(self, raw: str, source: Source, *, is_stale: bool) -> Token:
+    def _by_asking(self, raw: str, source: Source, version: object, key: Key | None, *, is_stale: bool) -> Token:
         if source.introspector is None:
             raise VerifierUnavailable("the issuer cannot be asked without a client_id")
         result = self._asked.get(raw)
         if (
             result is not None
-            and self._is_still_good(raw, result, source.version, self._asked)
+            and self._is_still_good(raw, result, version, self._asked)
             # While nobody says what was revoked, an answer is worth as long as silence is.
             and not (is_stale and self._clock.uptime() >= result.asked_at + STALE_AFTER)
         ):
             return result.token
-        raise Wait(partial(self._ask, raw, source, source.introspector))
+        raise Wait(partial(self._ask, raw, source, version, key, source.introspector))
 
-    def _ask(self, raw: str, source: Source, introspector: Introspector) -> None:
-        version, asked_at = source.version, self._clock.uptime()
+    def _ask(self, raw: str, source: Source, version: object, key: Key | None, introspector: Introspector) -> None:
+        asked_at = self._clock.uptime()
         # A copy: others who asked at the same time were given the same answer.
         claims = dict(introspector.ask(raw))
-        if source.table.revokes(claims, None):
+        if source.table.revokes(claims, None if key is None else key.kid):
             raise TokenRejected("revoked")
         token = Token(claims, self._clock)
         now = self._clock.now()
@@ -205,7 +207,7 @@ class Judge:
         # Dates may have fractions: what is not worth anything when it is kept would be asked about again and again.
         if until <= now:
             raise TokenRejected("expired", claim="exp")
-        self._asked.put(raw, Result(token, claims, source, None, version, until, asked_at))
+        self._asked.put(raw, Result(token, claims, source, key, version, until, asked_at))
 
     def _is_still_good(self, raw: str, result: Result, version: object, results: ResultCache) -> bool:
         """Judge a remembered result by what is known now.

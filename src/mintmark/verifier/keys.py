@@ -15,13 +15,15 @@ import random
 import re
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from mintmark.jose import strict_json
 from mintmark.jose.errors import JoseError
 from mintmark.jose.jwk import MAX_KID_CHARS, Key, KeySet
 from mintmark.verifier.addresses import split_url
+from mintmark.verifier.caching import lifetime_of
+from mintmark.verifier.errors import VerifierUnavailable
 from mintmark.verifier.ports import Clock, Response, Transport, TransportError
 
 MAX_KEY_AGE: Final = 86400.0
@@ -31,20 +33,17 @@ _TIMEOUT: Final = 5.0
 _MAX_METADATA_BYTES: Final = 262144
 _MAX_JWKS_BYTES: Final = 524288
 _METADATA_SECONDS: Final = 3600.0
-_MIN_LIFETIME: Final = 30.0
-_MAX_LIFETIME: Final = 3600.0
 _DEFAULT_LIFETIME: Final = 300.0
 _REFRESH_AHEAD: Final = 0.8
 _JITTER: Final = 0.1
 _MAX_BACK_OFF: Final = 60.0
 _MAX_DOUBLINGS: Final = 6
 _COOLDOWN: Final = 5.0
+_FIND_PATIENCE: Final = 1.0
 _MISS_SECONDS: Final = 60.0
 _MAX_MISSES: Final = 1000
 _MAX_ETAG_CHARS: Final = 256
 
-_MAX_AGE: Final = re.compile(r'(?:^|[\s,])max-age\s*=\s*"?([0-9]{1,9})', re.IGNORECASE)
-_UNCACHED: Final = re.compile(r"(?:^|[\s,])no-(?:store|cache)\b", re.IGNORECASE)
 _ETAG: Final = re.compile(r"[\x21-\x7e]+")
 _PRIVATE_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
@@ -79,6 +78,7 @@ class _Published:
 class _Flight:
     """A fetch under way."""
 
+    began_at: float
     is_over: threading.Event = field(default_factory=threading.Event)
     has_succeeded: bool = False
 
@@ -163,12 +163,22 @@ class KeyKeeper:
         )
 
     def find(self, kid: str) -> None:
-        """Fetch the keys for the sake of ``kid``, if `may_find` says so; wait for the outcome."""
+        """Fetch the keys for the sake of ``kid``, if `may_find` says so; wait for the outcome.
+
+        A fetch that another began is waited for as long as fetches usually take: if the issuer hangs, whoever sends
+        unknown key ids must not occupy every thread of the service.
+
+        Raises:
+            VerifierUnavailable: It takes longer than that.
+        """
         with self._lock:
             if not self.may_find(kid):
                 return
             flight, is_mine = self._board()
-        if not self._fly(flight, is_mine=is_mine) or kid in (self.keys or ()):
+        has_succeeded = self._fly(flight, is_mine=is_mine, patience=_FIND_PATIENCE)
+        if not flight.is_over.is_set():
+            raise VerifierUnavailable("the keys are being fetched")
+        if not has_succeeded or kid in (self.keys or ()):
             return
         with self._lock:
             self._misses.pop(kid, None)
@@ -193,6 +203,10 @@ class KeyKeeper:
             now = self._clock.now()
             self._dropped = {one: end for one, end in self._dropped.items() if end > now}
             self._dropped[kid] = max(until, self._dropped.get(kid, until))
+            if self._published is not None:
+                # Even after `until`, only another answer of the issuer may bring it back.
+                kept = {one: key for one, key in self._published.keys.items() if one != kid}
+                self._published = replace(self._published, keys=kept)
             has_changed = self._keys is not None and self._select()
         if has_changed:
             self._on_change()
@@ -208,12 +222,13 @@ class KeyKeeper:
         """Return the fetch under way, or a new one that the caller has to carry out. Under the lock."""
         if self._flight is not None:
             return self._flight, False
-        self._flight = _Flight()
+        self._flight = _Flight(self._clock.uptime())
         return self._flight, True
 
-    def _fly(self, flight: _Flight, *, is_mine: bool) -> bool:
+    def _fly(self, flight: _Flight, *, is_mine: bool, patience: float | None = None) -> bool:
         if not is_mine:
-            flight.is_over.wait()
+            left = None if patience is None else max(0.0, flight.began_at + patience - self._clock.uptime())
+            flight.is_over.wait(left)
             return flight.has_succeeded
         try:
             flight.has_succeeded = self._attempt()
@@ -315,7 +330,7 @@ class KeyKeeper:
         condition = {} if known is None or known.etag is None else {"if-none-match": known.etag}
         response = self._get(uri, _MAX_JWKS_BYTES, condition)
         if response.status == 304 and known is not None and known.etag is not None:
-            lifetime = _lifetime(response.headers, known.lifetime)
+            lifetime = lifetime_of(response.headers, known.lifetime)
             return _Published(uri, known.body, known.etag, known.keys, lifetime)
         if response.status == 404:
             # They may have moved.
@@ -325,7 +340,7 @@ class KeyKeeper:
         keys = known.keys if known is not None and known.body == response.body else self._read_keys(response.body)
         etag = response.headers.get("etag", "")
         is_usable = len(etag) <= _MAX_ETAG_CHARS and _ETAG.fullmatch(etag)
-        lifetime = _lifetime(response.headers, _DEFAULT_LIFETIME)
+        lifetime = lifetime_of(response.headers, _DEFAULT_LIFETIME)
         return _Published(uri, response.body, etag if is_usable else None, keys, lifetime)
 
     def _read_keys(self, body: bytes) -> Mapping[str, Key]:
@@ -380,17 +395,3 @@ def _well_known(issuer: str) -> tuple[str, str]:
 def _same(former: Key | None, key: Key) -> Key:
     """Return the former key if it is the same: what was verified with it stays remembered."""
     return former if former is not None and former.public_jwk() == key.public_jwk() else key
-
-
-def _lifetime(headers: Mapping[str, str], default: float) -> float:
-    """Return how long an answer may be used (RFC 9111 §5.2.2, §5.1), within our own bounds."""
-    control = headers.get("cache-control", "")
-    stated = _MAX_AGE.search(control)
-    seconds = float(stated[1]) if stated else default
-    age = headers.get("age", "")
-    if stated and age.isascii() and age.isdigit():
-        # It has been in somebody's cache for so long already.
-        seconds -= float(age[:9])
-    if _UNCACHED.search(control):
-        seconds = 0.0
-    return min(max(seconds, _MIN_LIFETIME), _MAX_LIFETIME)

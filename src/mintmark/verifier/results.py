@@ -28,7 +28,7 @@ class Result(msgspec.Struct, gc=False):
         token: What it says.
         claims: The same, as `RevocationTable.revokes` wants it.
         source: The issuer's keys and revocations it was judged by.
-        key: The key that signed it; ``None`` if the issuer was asked instead.
+        key: The key that signed it; ``None`` if only the issuer can say what it is.
         version: The state of ``source`` by which it was judged last.
         until: Unix time at which it has to be verified anew.
         asked_at: Uptime at which the issuer was asked.

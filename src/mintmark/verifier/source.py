@@ -8,12 +8,13 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from typing import Final
 
 from mintmark.oauth.revocations import RevocationTable, WireEntry
+from mintmark.verifier.errors import VerifierUnavailable
 from mintmark.verifier.feed import FeedFollower, FeedRefused
 from mintmark.verifier.introspection import Introspector
 from mintmark.verifier.keys import KeyKeeper
@@ -88,6 +89,7 @@ class Source:
         self._is_background = True
         self._is_said_stale = False
         self._is_prepared = False
+        self._preparing_since = inf
         self._reset()
         if issuer.client_id is not None and issuer.client_secret is not None:
             self.follower = FeedFollower(
@@ -124,15 +126,27 @@ class Source:
         return self._is_prepared if self.keys.keys is not None else self.keys.due_in() > 0
 
     def prepare(self) -> None:
-        """Start the background threads, and wait a moment for the first keys and revocations."""
-        # Of all who come while there are no keys, one asks for them; after a failure nobody does for a while.
-        with self._starting:
+        """Start the background threads, and wait a moment for the first keys and revocations.
+
+        Raises:
+            VerifierUnavailable: The threads cannot be started.
+        """
+        # Of all who come while there are no keys, one asks for them; after a failure nobody does for a while. If the
+        # issuer hangs, the others must not wait for as long: tokens of another may be at hand.
+        left = max(0.0, self._preparing_since + _START_PATIENCE - self._clock.uptime())
+        if not self._starting.acquire(timeout=min(left, _START_PATIENCE)):
+            return
+        try:
+            self._preparing_since = self._clock.uptime()
             self._start()
             if self.keys.keys is None and self.keys.due_in() <= 0:
                 self.keys.refresh()
+        finally:
+            self._preparing_since = inf
+            self._starting.release()
         if self.keys.keys is None:
             return
-        if self.follower is not None and self._has_started and not self._is_prepared:
+        if self.follower is not None and self._running and not self._is_prepared:
             self.follower.caught_up.wait(_START_PATIENCE)
         self._is_prepared = True
 
@@ -153,7 +167,13 @@ class Source:
         return is_stale
 
     def catch_up(self) -> None:
-        """Do at once what the background threads do: keys if they are due, revocations until there are no more."""
+        """Do at once what the background threads do: keys if they are due, revocations until there are no more.
+
+        Raises:
+            RuntimeError: They do it already.
+        """
+        if self._running:
+            raise RuntimeError("its background threads keep this verifier up to date already")
         self._is_background = False
         if self.keys.keys is None or self.keys.due_in() <= 0:
             self.keys.refresh()
@@ -210,20 +230,27 @@ class Source:
         self._starting = threading.Lock()
         self._saying = threading.Lock()
         self._stop = threading.Event()
-        self._has_started = False
+        self._preparing_since = inf
+        self._running: set[str] = set()
         self._is_prepared = False
 
     def _start(self) -> None:
-        if self._has_started or not self._is_background or self._stop.is_set():
+        if not self._is_background or self._stop.is_set():
             return
-        self._has_started = True
-        threading.Thread(target=self._keep_keys, name="mintmark-keys", daemon=True).start()
         if self.follower is not None:
-            follow = self.follower.run
-            threading.Thread(target=follow, args=(self._stop,), name="mintmark-revocations", daemon=True).start()
+            self._run("mintmark-revocations", self.follower.run)
+        self._run("mintmark-keys", self._keep_keys)
 
-    def _keep_keys(self) -> None:
-        stop = self._stop
+    def _run(self, name: str, work: Callable[[threading.Event], None]) -> None:
+        if name in self._running:
+            return
+        try:
+            threading.Thread(target=work, args=(self._stop,), name=name, daemon=True).start()
+        except RuntimeError:
+            raise VerifierUnavailable("no thread can be started") from None
+        self._running.add(name)
+
+    def _keep_keys(self, stop: threading.Event) -> None:
         while not stop.wait(_TICK):
             if self.keys.due_in() <= 0:
                 self.keys.refresh()

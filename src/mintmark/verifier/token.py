@@ -45,6 +45,10 @@ class Token:
     def __delattr__(self, name: str) -> NoReturn:
         raise AttributeError("a token cannot be changed")
 
+    def __reduce__(self) -> tuple[type["Token"], tuple[dict[str, Any]]]:
+        # Copies are made of what it says; the default way would change an empty token.
+        return type(self), (self._claims,)
+
     def __repr__(self) -> str:
         said = f"sub={self.sub!r}, client_id={self.client_id!r}, issuer={self.issuer!r}, expires_at={self.expires_at!r}"
         return f"Token({said})"

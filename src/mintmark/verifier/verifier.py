@@ -10,6 +10,7 @@ import os
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,8 @@ from mintmark.verifier.source import Issuer, Source
 from mintmark.verifier.token import Token
 
 Introspect = Literal["when_needed", "always"]
+
+_WAITING_THREADS: Final = 8
 
 _MAX_WAITS: Final = 4
 """One each for a first request, an unknown key and an answer of the issuer, and one to spare."""
@@ -79,6 +82,7 @@ class Verifier:
         self._trust(issuers, transport, clock)
         self._rejections: Counter[str] = Counter()
         self._unavailable = 0
+        self._executor: ThreadPoolExecutor | None = None
         self._verifications = 0
         weakref.finalize(self, _close, list(self._sources.values()), self._own_transport)
         _alive.add(self)
@@ -175,7 +179,7 @@ class Verifier:
                     return self._judge.settle(raw, on_stale, may_look=turn < _MAX_WAITS - 1)
                 except Wait as wait:
                     act = wait.act
-                await asyncio.to_thread(act)
+                await asyncio.get_running_loop().run_in_executor(self._waiting_room(), act)
             return _give_up()
         except (TokenRejected, VerifierUnavailable) as problem:
             self._count(problem)
@@ -212,6 +216,16 @@ class Verifier:
     def close(self) -> None:
         """End the background threads; what is in memory goes on ageing."""
         _close(self._sources.values(), self._own_transport)
+        room, self._executor = self._executor, None
+        if room is not None:
+            room.shutdown(wait=False)
+
+    def _waiting_room(self) -> ThreadPoolExecutor:
+        # Not the event loop's own: whoever sends tokens that make wait would keep the application from its threads.
+        room = self._executor
+        if room is None:
+            room = self._executor = ThreadPoolExecutor(_WAITING_THREADS, "mintmark-waiting")
+        return room
 
     def __enter__(self) -> Self:
         return self
@@ -254,8 +268,12 @@ class Verifier:
             found[f'mintmark_verifier_rejections_total{{code="{code}"}}'] = self._rejections[code]
         for source in self._sources.values():
             for name, value in source.metrics().items():
-                found[f'mintmark_verifier_{name}{{issuer="{source.issuer}"}}'] = value
+                found[f'mintmark_verifier_{name}{{issuer="{_label(source.issuer)}"}}'] = value
         return found
+
+
+def _label(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
 def _give_up() -> NoReturn:
@@ -301,6 +319,7 @@ _alive: Final["weakref.WeakSet[Verifier]"] = weakref.WeakSet()
 
 def _reset_all_after_fork() -> None:
     for verifier in list(_alive):
+        verifier._executor = None  # noqa: SLF001 - its threads exist in the parent only
         verifier._judge.reset_after_fork()  # noqa: SLF001 - the other half of the same class
 
 

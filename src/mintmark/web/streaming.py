@@ -2,6 +2,9 @@
 
 Nothing is queued for anybody: a reader is woken, and takes from the log what it has not had. However many read, what
 they are sent is encoded once. A slow reader holds up nobody, and goes on from its place when it comes back.
+
+A heartbeat says that nothing was missed (invariant I6), so only a node that goes on reading its store sends one: it has
+read it to the end at most ``Pace.heartbeat`` + 1 s before, for whatever reason it does not any more.
 """
 
 import asyncio
@@ -18,7 +21,9 @@ MAX_EVENT_ENTRIES: Final = 1_000
 RETRY: Final = b"retry: 1000\n\n"
 _MAX_SHARED: Final = 64
 _ASK_AGAIN: Final = 0.5
-"""Seconds until a reader that waits for its first heartbeat is looked at again."""
+"""Seconds until a reader that is due a heartbeat, and may not have it yet, is looked at again."""
+_MARGIN: Final = 1.0
+"""Seconds that a busy event loop may be late for a heartbeat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +101,8 @@ class Feed:
         self._flush_timer: Timer | None = None
         self._flushed_at = float("-inf")
         self._shared: dict[tuple[int, int, int], _Event] = {}
+        self._pulls = 0
+        self._looked_at = self._pulled_after = float("-inf")
         self._stopped: asyncio.Future[None] | None = None
         self._is_closed = False
 
@@ -140,14 +147,16 @@ class Feed:
                     check_at = now + heartbeat
                 if now >= ends_at:
                     return
+                is_last, is_fresh = False, self._is_fresh()
+                if place.epoch != self._log.epoch:
+                    # The log was started over while something was awaited: it does not know this place.
+                    continue
                 if now >= beat_at:
-                    # Nobody may believe to be up to date with a node that is not (invariant I6).
-                    if self.authority.denylist.is_current:
+                    if is_fresh:
                         yield _heartbeat(self._log.position(place.cursor))
                         has_beaten = True
-                    beat_at = timers.time() + (heartbeat if has_beaten else _ASK_AGAIN)
+                    beat_at = timers.time() + (heartbeat if is_fresh else _ASK_AGAIN)
                 await self._sleep(wake, min(beat_at, check_at, ends_at) - timers.time())
-                is_last = False
 
     @contextmanager
     def _reader(self) -> Iterator[asyncio.Event]:
@@ -164,6 +173,18 @@ class Feed:
                 if self._flush_timer is not None:
                     self._flush_timer.cancel()
                     self._flush_timer = None
+
+    def _is_fresh(self) -> bool:
+        """Tell whether the store was read to its end within the last ``Pace.heartbeat`` + 1 s (invariant I6).
+
+        To be asked whenever a reader is looked at: that a reading ended is noticed only then. It counts as being as old
+        as it can be, as old as the look before, which may be long ago if nobody read meanwhile.
+        """
+        now, pulls = self._timers().time(), self.authority.denylist.pulls
+        if pulls != self._pulls:
+            self._pulled_after = self._looked_at
+        self._pulls, self._looked_at = pulls, now
+        return now - self._pulled_after <= self.pace.heartbeat + _MARGIN
 
     def _next(self, place: _Place) -> _Event | None:
         """Return what comes after ``place``; ``None`` if there is nothing."""

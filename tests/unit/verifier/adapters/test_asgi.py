@@ -135,6 +135,19 @@ async def test_lifespan_passes(verifier: Verifier) -> None:
     assert seen == ["lifespan", "lifespan"]
 
 
+@pytest.mark.parametrize("kind", ["webtransport", "HTTP", ""])
+async def test_what_is_neither_request_nor_websocket_does_not_pass(kind: str, mint: Mint, verifier: Verifier) -> None:
+    """An application rejects a protocol it does not understand by an exception (ASGI 3.0, Applications)."""
+    headers = [(name.lower().encode(), value.encode()) for name, value in mint.headers().items()]
+    scope = {"type": kind, "path": WELL_KNOWN, "method": "GET", "headers": headers}
+    app = ResourceMetadataMiddleware(BearerMiddleware(unreachable, verifier), METADATA)
+    with pytest.raises(ValueError, match="only http and websocket"):
+        await app(scope, no_message, no_answer)
+    app = ResourceMetadataMiddleware(BearerMiddleware(orders, verifier), METADATA)
+    assert (await ask(app, headers=mint.headers().items())).status_code == 200
+    assert await shake_hands(app, headers=mint.headers().items()) == [{"type": "websocket.accept"}]
+
+
 async def no_message() -> dict[str, Any]:
     raise AssertionError("nothing is to be received")
 
@@ -178,6 +191,7 @@ async def test_the_metadata_is_public_and_everything_else_is_not(mint: Mint, ver
     assert head.headers["content-length"] == str(len(document.content))
     for path, method in ((WELL_KNOWN, "POST"), (WELL_KNOWN + "/more", "GET"), ("/orders", "GET")):
         assert (await ask(app, path, method=method)).status_code == 401
+    assert (await shake_hands(app, WELL_KNOWN))[0]["status"] == 401
     assert (await ask(app, "/orders", good(mint))).json() == {"sub": "ada"}
 
 

@@ -149,6 +149,48 @@ def test_permissions_combine(mint: Mint) -> None:
     assert ask({}, permission_classes=either).status_code == 401
 
 
+@pytest.mark.parametrize(
+    "combine",
+    [
+        lambda one: ~one,
+        lambda one: ~~one,
+        lambda one: one | AllowAny,
+        lambda one: ~(one & AllowAny),
+        lambda one: IsAuthenticated & ~one,
+    ],
+)
+def test_that_nobody_can_say_ends_the_request_whatever_it_is_combined_with(combine: Any, mint: Mint) -> None:
+    classes = {"permission_classes": (combine(require(role="banned", on_stale="deny")),)}
+    banned, other = mint.headers(roles=["banned"]), mint.headers()
+    assert 200 in {ask(headers, **classes).status_code for headers in (banned, other)}
+    with mint.outage():
+        mint.clock(+60)
+        for headers in (banned, other):
+            answer = ask(headers, **classes)
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+            assert answer.json()["error"] == "temporarily_unavailable"
+            # The verifier's own rule lets it pass.
+            assert ask(headers, permission_classes=(~require(role="king"),)).status_code == 200
+
+
+def test_a_token_that_is_revoked_after_authentication_is_no_token_without_a_role(mint: Mint) -> None:
+    authenticate = BearerAuthentication.authenticate
+
+    class Revoking(BearerAuthentication):
+        def authenticate(self, request: Request) -> Any:
+            known = authenticate(self, request)
+            if "revoke" in request.GET:
+                mint.revoke(request.META["HTTP_AUTHORIZATION"].removeprefix("Bearer "))
+            return known
+
+    permission = ~require(role="banned", on_stale="deny")
+    view = view_with(authentication_classes=(Revoking,), permission_classes=(permission,))
+    with project([path("", view)]):
+        answers = [APIClient().get(url, headers=mint.headers()) for url in ("/", "/?revoke")]
+    assert [answer.status_code for answer in answers] == [200, 401]
+    assert answers[1].headers["www-authenticate"] == INVALID
+
+
 @pytest.mark.spec("S01", "RFC 9470 §3")
 def test_the_first_permission_that_is_lacking_challenges(mint: Mint) -> None:
     permissions = {"permission_classes": (require(scope="orders:read"), require(max_age=60))}

@@ -194,6 +194,21 @@ def test_there_is_no_token_in_a_view_that_nothing_protects(mint: Mint, auth: Aut
         app.test_client().get("/", headers=mint.headers())
 
 
+@pytest.mark.parametrize("protect", [decorated, decorated_async, in_blueprints])
+def test_a_token_is_its_request_s_own(mint: Mint, auth: Auth, protect: Callable[[Flask, Auth], None]) -> None:
+    """Inside a context of the application, as in a command or a test, several requests share its ``g``."""
+    app = Flask(__name__)
+    app.testing = True
+    protect(app, auth)
+    app.add_url_rule("/open", "open", lambda: auth.token.sub)
+    http = app.test_client()
+    with app.app_context():
+        for sub in ("ada", "bob"):
+            assert http.get("/any", headers=mint.headers(sub=sub)).json == {"sub": sub}
+        with pytest.raises(RuntimeError, match="protected neither by"):
+            http.get("/open")
+
+
 def test_an_async_view_stays_one(auth: Auth) -> None:
     """Decorators of the application may come on top, and wait for it."""
     app = Flask(__name__)
