@@ -140,7 +140,6 @@ async def chores(authority: Authority, *, cleanup_interval: int, cleanup_batch: 
     Revocations are heard of in a task of their own: whatever fails or hangs beside it does not hold that up (invariant
     I6), nor the other way round. A failure is logged and tried again a second later; it never ends the work.
     """
-
     clean_up_in = 0.0
 
     async def hear() -> None:

@@ -1,15 +1,24 @@
 """Readers of the revocation feed over ASGI, in this process, and time that passes when told."""
 
 import asyncio
+import base64
 import json
 from collections import deque
-from collections.abc import Callable, Iterable, MutableMapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Self
 
+from tests.storage.store_things import event
+from tests.support.failing import FailingStore
+from tests.support.installation import Installation, install
+
+from mintmark import bootstrap
 from mintmark.asgi import CUT_OFF, ASGIApp
-from mintmark.oauth.revocations import RevocationTable
+from mintmark.oauth.revocations import Revocation, RevocationTable
+from mintmark.storage.memory import MemoryStore
+from mintmark.web.streaming import Feed
 
 PATH = "/api/v2/auth/revocations"
 _TURNS = 50
@@ -22,10 +31,15 @@ async def settle() -> None:
 
 
 class FakeTimers:
-    """An event loop's clock that moves only when told."""
+    """An event loop's clock that moves only when told.
+
+    Attributes:
+        meanwhile: Happens all the time while time passes; so it does right before whatever is due.
+    """
 
     def __init__(self) -> None:
         self.now = 1000.0
+        self.meanwhile: Callable[[], Awaitable[object]] = settle
         self._numbers = count()
         self._due: dict[int, tuple[float, Callable[..., Any]]] = {}
 
@@ -50,10 +64,12 @@ class FakeTimers:
             number, (at, callback) = min(self._due.items(), key=lambda item: (item[1][0], item[0]))
             if at > until:
                 break
+            await self.meanwhile()
             self.now = max(self.now, at)
-            del self._due[number]
-            callback()
+            if self._due.pop(number, None):
+                callback()
             await settle()
+        await self.meanwhile()
         self.now = until
         await settle()
 
@@ -196,3 +212,95 @@ def table_of(entries: Iterable[dict[str, Any]]) -> RevocationTable:
         (kind,) = set(entry) - {"before", "exp"}
         table.add(kind, entry[kind], entry.get("before"), entry["exp"])  # type: ignore[arg-type]
     return table
+
+
+class TroubledStore(FailingStore):
+    """A store with which something else happens at some verbs.
+
+    Attributes:
+        troubles: What happens instead of each verb named here, such as ``revocations.after``.
+    """
+
+    def __init__(self, store: Any) -> None:
+        super().__init__(store)
+        self.troubles: dict[str, Callable[[], Awaitable[Any]]] = {}
+
+    async def call(self, name: str, verb: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
+        """Call a verb, or be in trouble."""
+        if (trouble := self.troubles.get(name)) is not None:
+            self.calls.append(name)
+            return await trouble()
+        return await super().call(name, verb, *args, **kwargs)
+
+
+def failing(error: Exception) -> Callable[[], Awaitable[Any]]:
+    """Trouble that is told."""
+
+    async def fail() -> None:
+        raise error
+
+    return fail
+
+
+@dataclass
+class Served:
+    """An installation with a feed whose time passes when told. While it does, the node hears of revocations."""
+
+    mint: Installation
+    store: MemoryStore
+    failing: TroubledStore
+    feed: Feed
+    timers: FakeTimers
+    app: ASGIApp
+    _hearing: asyncio.Task[None] | None = field(default=None, init=False)
+
+    def reader(self, *headers: tuple[bytes, bytes], query: bytes = b"", client_id: str = "service") -> Reader:
+        pair = base64.b64encode(f"{client_id}:{self.mint.secrets[client_id]}".encode())
+        common = ((b"authorization", b"Basic " + pair), (b"accept", b"text/event-stream"))
+        return Reader(self.app, headers=(*common, *headers), query=query)
+
+    async def write(self, *names: str) -> None:
+        """Revoke, as another process does."""
+        for name in names:
+            expires_at = self.mint.clock.now() + 900
+            await self.store.revocations.add(Revocation(kind="jti", value=name, expires_at=expires_at), event())
+
+    async def revoke(self, *names: str) -> None:
+        """Revoke, and hear of it."""
+        await self.write(*names)
+        await self.mint.authority.denylist.pull(self.mint.authority.store)
+        await settle()
+
+    async def hear(self) -> None:
+        """Hear of revocations as the chores do: one look after the other, whether they succeed or not."""
+        if self._hearing is None or self._hearing.done():
+            self._hearing = asyncio.create_task(self._hear())
+        await settle()
+
+    def recover(self) -> None:
+        """End the trouble, and what hangs because of it."""
+        self.failing.troubles = {}
+        if self._hearing is not None:
+            self._hearing.cancel()
+
+    async def quiet(self) -> None:
+        """Let so much time pass that the next entry goes out at once."""
+        await self.timers.advance(1)
+
+    async def _hear(self) -> None:
+        with suppress(Exception):
+            await self.mint.authority.denylist.pull(self.mint.authority.store)
+
+
+async def serve_feed() -> Served:
+    """Return an installation with a feed that somebody has read a moment ago."""
+    store = MemoryStore()
+    troubled = TroubledStore(store)
+    mint = await install(store=troubled.as_store())
+    timers = FakeTimers()
+    feed = Feed(mint.authority, timers=lambda: timers)
+    served = Served(mint, store, troubled, feed, timers, bootstrap.application(mint.authority, feed))
+    timers.meanwhile = served.hear
+    async with served.reader():
+        await timers.advance(1)
+    return served

@@ -191,8 +191,8 @@ class FeedFollower:
         self._is_caught_up = False
         """Whether this connection has brought everything that was missing."""
 
-    def follow(self) -> None:
-        """Follow the feed on one connection, until that ends.
+    def follow(self, *, until_caught_up: bool = False) -> None:
+        """Follow the feed on one connection, until that ends, or until there is nothing more to read.
 
         Raises:
             TransportError: It could not be opened, broke, fell silent, or carried something else than the feed.
@@ -216,7 +216,7 @@ class FeedFollower:
                 if stream.headers.get("content-type", "").partition(";")[0].strip().lower() != "text/event-stream":
                     raise FeedMalformed("the answer is no event stream")
                 self.connects += 1
-                self._read(stream, asked_at)
+                self._read(stream, asked_at, until_caught_up=until_caught_up)
             finally:
                 self._stream = None
 
@@ -251,7 +251,7 @@ class FeedFollower:
         self.caught_up = threading.Event()
         self._reset()
 
-    def _read(self, stream: Stream, asked_at: float) -> None:
+    def _read(self, stream: Stream, asked_at: float, *, until_caught_up: bool) -> None:
         """Read until the stream ends, and renew `fresh_until` by what is heard.
 
         When octets arrived is not known, only when they were taken: they may have lain in a buffer while this process
@@ -276,6 +276,8 @@ class FeedFollower:
             if has_event or reader.is_between_events:
                 if self._is_caught_up:
                     self._renew(since)
+                    if until_caught_up:
+                        return
                 since = now
             self._forget_expired()
 
@@ -346,8 +348,10 @@ class FeedFollower:
         # The feed worked, and a malformed event comes again: that must not become a busy loop.
         if self._is_caught_up and not isinstance(problem, FeedMalformed):
             self._pause = _FIRST_PAUSE
+        if isinstance(problem, _FeedUnknown):
+            return _FIRST_PAUSE  # nobody was asked
         pause, self._pause = self._pause, min(2 * self._pause, _LONGEST_PAUSE)
-        if problem is not None and not isinstance(problem, _FeedUnknown):
+        if problem is not None:
             self.failures += 1
             self._say(problem)
         if isinstance(problem, FeedRefused) and problem.status in _NOT_LET_IN | _NO_FEED:

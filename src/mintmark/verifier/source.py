@@ -179,7 +179,7 @@ class Source:
             self.keys.refresh()
         if self.follower is not None:
             try:
-                self.follower.follow()
+                self.follower.follow(until_caught_up=True)
             except (TransportError, FeedRefused) as problem:
                 log.debug("the revocation feed of %s: %s", self.issuer, type(problem).__name__)
         self._is_prepared = True

@@ -94,7 +94,7 @@ class Token:
             return self._scopes
         except AttributeError:
             scope = self._claims.get("scope")
-            return self._keep("_scopes", frozenset(scope.split() if isinstance(scope, str) else ()))
+            return self._keep("_scopes", frozenset(scope.split(" ") if isinstance(scope, str) else ()) - {""})
 
     @property
     def roles(self) -> frozenset[str]:

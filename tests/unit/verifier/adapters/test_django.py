@@ -13,16 +13,19 @@ from django.contrib.auth.decorators import login_not_required
 from django.core.asgi import get_asgi_application
 from django.core.cache import cache
 from django.core.exceptions import ImproperlyConfigured
+from django.core.wsgi import get_wsgi_application
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.test import AsyncClient, Client
 from django.test.utils import override_settings
-from django.urls import path
+from django.urls import include, path
 from django.utils.decorators import method_decorator
 from django.views import View
 from tests.unit.verifier.adapters.cases import NOT_PERMITTED, ROUTES, Case, all_cases
 from tests.unit.verifier.adapters.django_project import MIDDLEWARE, project
+from werkzeug.test import Client as WSGIClient
 
 from mintmark.testing import Mint
+from mintmark.verifier import asgi, wsgi
 from mintmark.verifier.bearer import Requirement
 from mintmark.verifier.django import current_auth, require
 from mintmark.verifier.errors import VerifierUnavailable
@@ -288,3 +291,19 @@ def test_the_application_has_to_be_installed(mint: Mint) -> None:
 def test_the_verifier_is_one_for_all_requests() -> None:
     with override_settings(MINTMARK=GOOD):
         assert current_auth().verifier is current_auth().verifier
+
+
+async def test_the_middlewares_protect_what_is_included_too(mint: Mint) -> None:
+    def included(_: HttpRequest) -> HttpResponse:
+        return HttpResponse("a")
+
+    inner = include([path("a", login_not_required(included))])
+    with project([path("bare/", inner)]):
+        assert Client().get("/bare/a").status_code == 200
+        around = wsgi.BearerMiddleware(get_wsgi_application(), mint.verifier())
+        answers = [WSGIClient(around).get("/bare/a", headers=headers) for headers in ({}, mint.headers())]
+        assert [answer.status_code for answer in answers] == [401, 200]
+        transport = httpx.ASGITransport(asgi.BearerMiddleware(get_asgi_application(), mint.verifier()))
+        async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
+            statuses = [(await client.get("/bare/a", headers=headers)).status_code for headers in ({}, mint.headers())]
+        assert statuses == [401, 200]

@@ -147,6 +147,9 @@ def test_permissions_combine(mint: Mint) -> None:
     assert ask(mint.headers(scope="orders:read"), permission_classes=neither).status_code == 403
     assert ask(mint.headers(scope="other"), permission_classes=neither).status_code == 200
     assert ask({}, permission_classes=either).status_code == 401
+    anybody_else = {"permission_classes": (require() & ~orders,)}
+    assert ask({}, **anybody_else).status_code == 401
+    assert ask(mint.headers(scope="other"), **anybody_else).status_code == 200
 
 
 @pytest.mark.parametrize(

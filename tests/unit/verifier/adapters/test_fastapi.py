@@ -13,6 +13,7 @@ from tests.unit.verifier.adapters.cases import INVALID, NOT_PERMITTED, ROUTES, C
 from mintmark.authority.metadata import PATHS
 from mintmark.testing import Mint
 from mintmark.verifier import Token
+from mintmark.verifier.asgi import BearerMiddleware
 from mintmark.verifier.fastapi import Auth
 
 
@@ -75,6 +76,23 @@ async def test_a_router_and_its_route_both_have_their_say(mint: Mint, auth: Auth
     reads, clerk = {"scope": "orders:read"}, {"roles": ["clerk"]}
     answers = [await ask(app, "/refund", bearer(mint.token(**given))) for given in (reads, clerk, reads | clerk)]
     assert [answer.status_code for answer in answers] == [403, 403, 200]
+
+
+@pytest.mark.parametrize("path", ["/sub/any", "/openapi.json", "/docs", "/redoc"])
+async def test_what_the_dependencies_of_an_application_do_not_cover_the_middleware_does(
+    path: str, mint: Mint, auth: Auth
+) -> None:
+    app, sub = make(auth, dependencies=[auth.require()]), FastAPI()
+    app.get("/any")(nothing)
+    sub.get("/any")(nothing)
+    app.mount("/sub", sub)
+    assert [(await ask(app, one)).status_code for one in ("/any", path)] == [401, 200]
+    around = make(auth)
+    around.mount("/sub", sub)
+    around.add_middleware(BearerMiddleware, verifier=mint.verifier())
+    refused = await ask(around, path)
+    assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
+    assert (await ask(around, path, good(mint))).status_code == 200
 
 
 @pytest.mark.spec("RFC 6750 §3", "RFC 9728 §5.1")

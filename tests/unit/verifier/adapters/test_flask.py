@@ -1,6 +1,7 @@
 """Flask: decorated views and whole blueprints."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -133,6 +134,27 @@ def test_only_the_blueprint_is_protected(mint: Mint, auth: Auth) -> None:
     app.add_url_rule("/livez", "livez", lambda: "alive")
     assert app.test_client().get("/livez").data == b"alive"
     assert app.test_client().get("/orders").status_code == 401
+
+
+def test_static_files_are_protected_with_the_whole_application_or_their_blueprint(
+    mint: Mint, auth: Auth, tmp_path: Path
+) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    app = Flask(__name__, static_folder=tmp_path, static_url_path="/static")
+    outer = Blueprint("outer", __name__, url_prefix="/outer", static_folder=tmp_path, static_url_path="/static")
+    inner = Blueprint("inner", __name__, url_prefix="/inner")
+    inner.add_url_rule("/", "view", lambda: "inner")
+    outer.register_blueprint(inner)
+    auth.protect(outer)
+    app.register_blueprint(outer)
+    whole = Flask(__name__, static_folder=tmp_path, static_url_path="/static")
+    auth.protect(whole)
+    paths = [(app, "/static/a.txt"), (app, "/outer/static/a.txt"), (app, "/outer/inner/"), (whole, "/static/a.txt")]
+    # Buffered, so that files are closed.
+    without = [one.test_client().get(path, buffered=True) for one, path in paths]
+    assert [answer.status_code for answer in without] == [200, 401, 401, 401]
+    good = [one.test_client().get(path, buffered=True, headers=mint.headers()) for one, path in paths]
+    assert [answer.status_code for answer in good] == [200, 200, 200, 200]
 
 
 @pytest.mark.spec("S01")

@@ -1,13 +1,17 @@
 """The Litestar adapter, inside Litestar."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
-from litestar import Controller, Litestar, get, websocket
+from litestar import Controller, Litestar, asgi, get, websocket
 from litestar.connection import WebSocket
 from litestar.di import NamedDependency
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
+from litestar.response.base import ASGIResponse
+from litestar.static_files import create_static_files_router
+from litestar.types import Receive, Scope, Send
 from tests.unit.verifier.adapters.asking import ask, check, shake_hands
 from tests.unit.verifier.adapters.cases import NOT_PERMITTED, ROUTES, Case, all_cases, bearer, good
 
@@ -66,6 +70,26 @@ async def test_a_controller_and_its_route_both_have_their_say(mint: Mint, auth: 
     reads, clerk = {"scope": "orders:read"}, {"roles": ["clerk"]}
     answers = [await ask(app, "/refund", bearer(mint.token(**given))) for given in (reads, clerk, reads | clerk)]
     assert [answer.status_code for answer in answers] == [403, 403, 200]
+
+
+@pytest.mark.parametrize("path", ["/static/a.txt", "/mounted/any", "/schema", "/schema/openapi.json"])
+async def test_guards_of_the_application_cover_what_is_no_route_of_its_own(
+    path: str, mint: Mint, auth: Auth, tmp_path: Path
+) -> None:
+    (tmp_path / "a.txt").write_text("a")
+
+    @asgi("/mounted", is_mount=True, copy_scope=True)
+    async def mounted(scope: Scope, receive: Receive, send: Send) -> None:
+        await ASGIResponse(body=b"a")(scope, receive, send)
+
+    def make(**options: Any) -> Litestar:
+        static = create_static_files_router("/static", [tmp_path])
+        return Litestar([mounted, static], plugins=[auth], **options)
+
+    guarded = make(guards=[auth.require()])
+    assert (await ask(guarded, path)).status_code == 401
+    assert (await ask(guarded, path, good(mint))).status_code == 200
+    assert (await ask(make(), path)).status_code == 200
 
 
 async def test_what_a_route_requires_later_is_answered_alike(mint: Mint, auth: Auth) -> None:

@@ -13,11 +13,14 @@ from mcp.server.auth.settings import AuthSettings
 from mcp.server.mcpserver import MCPServer
 from mcp.shared.exceptions import MCPError
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
 from tests.unit.verifier.adapters.asking import ask, serving
 from tests.unit.verifier.adapters.cases import CASES, Case, Sent, bearer, good
 
 from mintmark.testing import Mint
 from mintmark.verifier import Verifier, VerifierUnavailable
+from mintmark.verifier.asgi import BearerMiddleware
 from mintmark.verifier.judging import OnStale
 from mintmark.verifier.mcp import MintmarkTokenVerifier, UnavailableMiddleware
 
@@ -116,6 +119,26 @@ async def test_the_metadata_is_public(verifier: Verifier) -> None:
         "scopes_supported": ["orders:read"],
         "bearer_methods_supported": ["header"],
     }
+
+
+async def test_a_custom_route_is_public_unless_the_middleware_is_around_it(mint: Mint, verifier: Verifier) -> None:
+    server = MCPServer(
+        "orders",
+        token_verifier=MintmarkTokenVerifier(verifier),
+        auth=AuthSettings.model_validate(
+            {"issuer_url": "https://mint.test", "resource_server_url": RESOURCE, "validate_token_resource": True}
+        ),
+    )
+
+    @server.custom_route("/report", methods=["GET"])  # type: ignore[untyped-decorator] # the SDK's own
+    async def report(_: Request) -> Response:
+        return Response()
+
+    app = server.streamable_http_app()
+    assert (await ask(app, "/report")).status_code == 200
+    around = BearerMiddleware(app, verifier)
+    assert (await ask(around, "/report")).status_code == 401
+    assert (await ask(around, "/report", good(mint))).status_code == 200
 
 
 async def test_what_the_sdk_learns_of_a_token(mint: Mint, verifier: Verifier) -> None:

@@ -1,5 +1,7 @@
 """The Starlette adapter, inside Starlette."""
 
+from typing import Any
+
 import pytest
 from starlette.applications import Starlette
 from starlette.authentication import requires
@@ -7,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from tests.unit.verifier.adapters.asking import ask, check, shake_hands
@@ -15,7 +17,7 @@ from tests.unit.verifier.adapters.cases import INVALID, NOT_PERMITTED, ROUTES, C
 
 from mintmark.testing import Mint
 from mintmark.verifier import Verifier
-from mintmark.verifier.asgi import BearerMiddleware
+from mintmark.verifier.asgi import BearerMiddleware, Receive, Scope, Send
 from mintmark.verifier.starlette import Auth, BearerUser, current_token
 
 
@@ -24,7 +26,7 @@ def verifier(mint: Mint) -> Verifier:
     return mint.verifier()
 
 
-def make(auth: Auth, *routes: Route | WebSocketRoute) -> Starlette:
+def make(auth: Auth, *routes: Route | WebSocketRoute | Mount) -> Starlette:
     return Starlette(routes=routes, middleware=[auth.middleware], exception_handlers=auth.exception_handlers)
 
 
@@ -73,6 +75,38 @@ async def test_a_public_route_takes_anybody_but_no_bad_token(app: Starlette, min
     assert (await ask(app, "/public", good(mint))).json() == {"known": True, "name": "ada"}
     refused = await ask(app, "/public", bearer("a.b.c"))
     assert (refused.status_code, refused.headers["www-authenticate"]) == (401, INVALID)
+
+
+@pytest.mark.parametrize(("own", "expected"), [(False, [200, 200]), (True, [401, 200])])
+async def test_what_is_mounted_asks_for_a_token_by_the_middleware_of_its_mount(
+    mint: Mint, verifier: Verifier, *, own: bool, expected: list[int]
+) -> None:
+    middleware = [Middleware(BearerMiddleware, verifier)] if own else []
+    app = make(Auth(verifier), Mount("/files", Response("a"), middleware=middleware))
+    assert [(await ask(app, "/files/a", sent)).status_code for sent in ([], good(mint))] == expected
+
+
+@pytest.mark.parametrize("own", [False, True])
+async def test_what_is_neither_request_nor_websocket_reaches_no_route(
+    mint: Mint, verifier: Verifier, *, own: bool
+) -> None:
+    reached: list[str] = []
+
+    async def anything(scope: Scope, receive: Receive, send: Send) -> None:
+        reached.append(scope["type"])
+        await Response()(scope, receive, send)
+
+    middleware = [Middleware(BearerMiddleware, verifier)] if own else []
+    app = make(Auth(verifier), Mount("/", anything, middleware=middleware))
+
+    async def nobody(*_: object) -> Any:
+        raise LookupError("nothing is to be received or sent")
+
+    # Starlette refuses by an assertion, and where Python is told to skip those, because no route matches.
+    with pytest.raises((AssertionError, HTTPException)):
+        await app({"type": "webtransport", "path": "/", "method": "GET", "headers": []}, nobody, nobody)
+    assert (await ask(app, "/", good(mint))).status_code == 200
+    assert reached == ["http"]
 
 
 @pytest.mark.spec("S01", "S03", "RFC 6750 §3", "RFC 6750 §3.1")
