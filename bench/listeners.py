@@ -20,6 +20,7 @@ from mintmark.verifier.http import HTTPTransport
 from mintmark.verifier.ports import Response
 from mintmark.verifier.source import Source
 
+_PATIENCE: Final = 20.0
 _PROVED_EVERY: Final = 50
 """Of so many rejections one is proved by presenting the token."""
 
@@ -106,11 +107,16 @@ def main(count: str, port: str, secret: str, tokens_file: str, output: str) -> N
     print("ready", flush=True)
     sys.stdin.read()
     noted = Noted([_SEEN[id(only_source(verifier))][1] for verifier in verifiers], _proved)
+    patience = time.monotonic() + _PATIENCE
+    while time.monotonic() < patience and any(len(one) < len(tokens) for one in noted.rejected_at):
+        time.sleep(0.05)
+    noted.proved = _proved
     Path(output).write_bytes(msgspec.json.encode(noted))
     for verifier in verifiers:
         verifier.close()
 
 
 if __name__ == "__main__":
-    machine.pin(machine.LOAD_CORE)
+    # Two hundred services are more than one core of load; they take what the authority leaves of the other.
+    machine.spread()
     main(*sys.argv[1:])

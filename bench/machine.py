@@ -97,6 +97,11 @@ def pin(core: int) -> None:
     os.sched_setaffinity(0, {core})
 
 
+def spread() -> None:
+    """Let this process run on every core."""
+    os.sched_setaffinity(0, _AVAILABLE)
+
+
 def pin_as_told() -> list[str]:
     """Do what ``_command`` asks of a child; return the other arguments."""
     pin(int(sys.argv[1]))
