@@ -94,13 +94,20 @@ class Issuer:
             keyring=self.keyring,
             denylist=Denylist(),
         )
+        self.is_closed = False
         self._has_started = False
         self._running = threading.RLock()
 
     @property
     def authority(self) -> Authority:
-        """The authority, started; its keys are made at the first use."""
+        """The authority, started; its keys are made at the first use.
+
+        Raises:
+            RuntimeError: It was closed.
+        """
         with self._running:
+            if self.is_closed:
+                raise RuntimeError("this mint is closed")
             if not self._has_started:
                 _result_of(self._authority.start())
                 self._has_started = True
@@ -111,6 +118,12 @@ class Issuer:
         """Return what ``use_case`` returns."""
         with self._running:
             return _result_of(use_case)
+
+    def close(self) -> None:
+        """Give the keys back; nothing happens here from now on."""
+        with self._running:
+            self.is_closed = True
+            self.keyring.give_back()
 
     def rotate(self) -> None:
         """Let the next key sign at once."""

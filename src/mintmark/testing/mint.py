@@ -55,16 +55,18 @@ class Mint:
     def token(
         self,
         *,
-        sub: str = "ada",
-        scope: Names = "",
-        roles: Names = (),
-        permissions: Names = (),
-        client_id: str = "app",
+        sub: str | None = "ada",
+        scope: Names | None = "",
+        roles: Names | None = (),
+        permissions: Names | None = (),
+        client_id: str | None = "app",
         audience: str | Iterable[str] | None = None,
-        expires_in: int = 900,
+        expires_in: int | None = 900,
         **claims: Any,
     ) -> str:
         """Return an access token as the authority signs them (RFC 9068 §2).
+
+        ``None`` leaves a claim out, for whichever argument but ``audience``: that is ``aud=None``.
 
         Args:
             sub: Whom it speaks for; the same as ``client_id`` for a client that acts for itself.
@@ -74,7 +76,7 @@ class Mint:
             client_id: The application.
             audience: For whom it is; the mint's own audience unless named.
             expires_in: Seconds until it expires; negative for one that has expired already.
-            claims: Instead of what would be there, or besides it; ``None`` leaves a claim out.
+            claims: Instead of what would be there, or besides it.
         """
         now = self._clock.now()
         names = [audience] if isinstance(audience, str) else list(audience or [self.audience])
@@ -82,15 +84,18 @@ class Mint:
             "iss": self.issuer,
             "sub": sub,
             "aud": names[0] if len(names) == 1 else names,
-            "exp": now + expires_in,
+            "exp": None if expires_in is None else now + expires_in,
             "iat": now,
             "nbf": now - CLOCK_SKEW,
             "jti": self._unpredictable(),
             "client_id": client_id,
-            "scope": " ".join(_split(scope)),
+            "scope": None if scope is None else " ".join(_split(scope)),
         }
         if roles or permissions:
-            content |= {"roles": _split(roles), "permissions": _split(permissions)}
+            content |= {
+                "roles": None if roles is None else _split(roles),
+                "permissions": None if permissions is None else _split(permissions),
+            }
         if sub != client_id:
             content |= {"gid": self._unpredictable(), "auth_time": now, "acr": ACR, "amr": list(AMR)}
         return self._signed({name: value for name, value in (content | claims).items() if value is not None})
@@ -102,7 +107,8 @@ class Mint:
     def tokens(self, *, sub: str = "ada", scope: Names = "", client_id: str = "app") -> dict[str, Any]:
         """Return the token response of a new grant: what a client gets once a person has signed in and agreed.
 
-        The refresh token is good at the token endpoint, for `client` ``client_id``.
+        The refresh token is good at the token endpoint, for the confidential client ``client_id``: it is registered if
+        it is not, and `client` returns its secret.
         """
         return self._registry.grant(sub, client_id, tuple(_split(scope)), self.audience)
 
@@ -198,13 +204,14 @@ class Mint:
 
         Verifiers hear of the issuer meanwhile, so nothing is stale afterwards; unless there is an outage.
         """
+        authority = self._issuer.authority
         self._clock.move(seconds)
-        self._issuer.run(self._issuer.authority.upkeep(_SWEPT_AT_ONCE))
+        self._issuer.run(authority.upkeep(_SWEPT_AT_ONCE))
         self._hear()
 
     def close(self) -> None:
-        """Give the keys back: nothing is signed from now on."""
-        self._issuer.keyring.give_back()
+        """Give the keys back: whatever needs the issuer raises `RuntimeError` from now on."""
+        self._issuer.close()
 
     def __enter__(self) -> Self:
         return self
@@ -253,6 +260,8 @@ class Mint:
             self._hear()
 
     def _hear(self) -> None:
+        if self._issuer.is_closed:
+            return
         for verifier in list(self._verifiers):
             verifier.catch_up()
 

@@ -4,6 +4,7 @@ RFC 6750 §2.1 (how a token is sent), §3 (challenges), RFC 9470 §3 (sign in ag
 Every adapter is a translation of this.
 """
 
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -60,6 +61,8 @@ class Requirement:
         )
 
 
+log = logging.getLogger("mintmark.verifier")
+
 NOTHING_MORE: Final = Requirement()
 """Any good token will do."""
 
@@ -90,7 +93,11 @@ def authorize(verifier: Verifier, authorization: Sequence[str], requirement: Req
     Raises:
         VerifierError: It may not; see `refusal`.
     """
-    return requirement.judge(verifier.verify(sent_token(authorization), on_stale=requirement.on_stale))
+    try:
+        return requirement.judge(verifier.verify(sent_token(authorization), on_stale=requirement.on_stale))
+    except VerifierError as error:
+        _say(error)
+        raise
 
 
 async def aauthorize(
@@ -101,7 +108,16 @@ async def aauthorize(
     Raises:
         VerifierError: It may not; see `refusal`.
     """
-    return requirement.judge(await verifier.averify(sent_token(authorization), on_stale=requirement.on_stale))
+    try:
+        return requirement.judge(await verifier.averify(sent_token(authorization), on_stale=requirement.on_stale))
+    except VerifierError as error:
+        _say(error)
+        raise
+
+
+def _say(error: VerifierError) -> None:
+    # The texts are ours: codes and names of claims, nothing that was sent.
+    log.info("refused with %d: %s", error.status, str(error) or type(error).__name__)
 
 
 @dataclass(frozen=True, slots=True)

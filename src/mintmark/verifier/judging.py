@@ -25,6 +25,9 @@ POSTURES: Final[frozenset[str]] = frozenset(get_args(OnStale))
 RESULT_LIFETIME: Final = 300
 """Seconds for which a verified token is remembered, or the issuer's answer about one."""
 
+UNREACHABLE_SECONDS: Final = 5
+"""Seconds for which an issuer that could not be asked is not asked again, where one can do without."""
+
 ACCESS_TOKEN_TYPE: Final = "at+jwt"
 # RFC 9068 §2.2 has the issuer put them into every access token. Without a subject nobody knows whom it speaks for.
 _TEXT_CLAIMS: Final = ("sub", "client_id", "jti")
@@ -121,7 +124,7 @@ class Judge:
         version = source.version
         local = self._locally(raw, source, version, may_look=may_look) if is_jwt else None
         if local is None or self._asks_always or posture == "introspect":
-            return self._by_asking(raw, source, version, None if local is None else local.key, is_stale=is_stale)
+            return self._by_asking(raw, source, version, local, posture)
         return local.token
 
     def _source_of(self, raw: str) -> Source:
@@ -182,18 +185,26 @@ class Judge:
             # The issuer may have begun to sign with it since it was heard last (invariant I4).
             raise VerifierUnavailable("the keys may be out of date") from None
 
-    def _by_asking(self, raw: str, source: Source, version: object, key: Key | None, *, is_stale: bool) -> Token:
+    def _by_asking(
+        self, raw: str, source: Source, version: object, local: Result | None, posture: OnStale | None
+    ) -> Token:
         if source.introspector is None:
             raise VerifierUnavailable("the issuer cannot be asked without a client_id")
-        result = self._asked.get(raw)
+        result, now = self._asked.get(raw), self._clock.uptime()
         if (
             result is not None
             and self._is_still_good(raw, result, version, self._asked)
             # While nobody says what was revoked, an answer is worth as long as silence is.
-            and not (is_stale and self._clock.uptime() >= result.asked_at + STALE_AFTER)
+            and (posture is None or now < result.asked_at + STALE_AFTER)
         ):
             return result.token
-        raise Wait(partial(self._ask, raw, source, version, key, source.introspector))
+        # With the feed live, what we know ourselves is as good; without it, that is what `serve` means.
+        may_do_without = local is not None and posture in {None, "serve"}
+        if local is not None and may_do_without and now < source.unreachable_until:
+            return local.token
+        key = None if local is None else local.key
+        ask = partial(self._ask, raw, source, version, key, source.introspector)
+        raise Wait(partial(_trying, ask, source, self._clock) if may_do_without else ask)
 
     def _ask(self, raw: str, source: Source, version: object, key: Key | None, introspector: Introspector) -> None:
         asked_at = self._clock.uptime()
@@ -230,6 +241,13 @@ class Judge:
             return False
         result.version = version
         return True
+
+
+def _trying(ask: Callable[[], None], source: Source, clock: Clock) -> None:
+    try:
+        ask()
+    except VerifierUnavailable:
+        source.unreachable_until = clock.uptime() + UNREACHABLE_SECONDS
 
 
 def _check_claims(claims: Mapping[str, Any]) -> None:

@@ -304,7 +304,8 @@ class KeyKeeper:
         document = strict_json.loads_object(body)
         # RFC 8414 §3.3: otherwise one issuer could speak for another.
         if document.get("issuer") != self._issuer:
-            raise _Refused("the metadata is of another issuer")
+            # Not a secret, and what helps against a slash too many.
+            raise _Refused(f"the metadata is of another issuer: {str(document.get('issuer'))[:200]!r}")
         jwks_uri = self._endpoint(document, "jwks_uri")
         if jwks_uri is None:
             raise _Refused("the metadata names no jwks_uri")

@@ -73,6 +73,7 @@ class Source:
 
     Attributes:
         version: Another object whenever keys or revocations have changed.
+        unreachable_until: Uptime until which it is not worth while to ask the issuer.
         feed: The revocation feed; its ``fresh_until`` tells until when the revocations count as fresh.
     """
 
@@ -85,6 +86,7 @@ class Source:
         self.follower: FeedFollower | None = None
         self.introspector: Introspector | None = None
         self.times_stale = 0
+        self.unreachable_until = -inf
         self._clock = clock
         self._is_background = True
         self._is_said_stale = False

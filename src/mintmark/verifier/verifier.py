@@ -291,8 +291,11 @@ def _check(issuers: list[Issuer], on_stale: str, introspect: str, leeway: int) -
         raise ValueError("introspect is when_needed or always")
     if not 0 <= leeway <= jwt.MAX_LEEWAY:
         raise ValueError(f"leeway is 0 to {jwt.MAX_LEEWAY} seconds")
-    if (on_stale == "introspect" or introspect == "always") and any(one.client_id is None for one in issuers):
+    is_client = all(one.client_id is not None for one in issuers)
+    if (on_stale == "introspect" or introspect == "always") and not is_client:
         raise ValueError("to introspect, this service needs a client_id and client_secret at every issuer")
+    if on_stale == "deny" and not is_client:
+        raise ValueError("without a client_id and client_secret revocations are not heard of, so nothing can be denied")
 
 
 def _secret(values: Mapping[str, str]) -> str | None:

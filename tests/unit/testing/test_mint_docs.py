@@ -11,7 +11,7 @@ from tests.unit.test_wheel import ROOT, uv
 from tests.unit.testing.test_mint_plugin import clean_environment
 
 SNIPPET = re.compile(r"^```python\n# (\w+\.py)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-TESTS = 7
+TESTS = 8
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from unittest.mock import patch
@@ -68,6 +69,21 @@ def test_any_claim_can_be_set_and_left_out(mint: Mint) -> None:
     assert claims["acr"] == "mfa"
     assert claims["tenant"] == {"id": 7}
     assert not {"jti", "nbf"} & claims.keys()
+
+
+@pytest.mark.parametrize(
+    ("argument", "claim"),
+    [
+        *(("sub", "sub"), ("scope", "scope"), ("client_id", "client_id")),
+        *(("roles", "roles"), ("permissions", "permissions"), ("expires_in", "exp"), ("aud", "aud")),
+    ],
+)
+def test_none_leaves_out_the_claim_of_an_argument_and_no_other(mint: Mint, argument: str, claim: str) -> None:
+    given: dict[str, Any] = {"roles": "clerk", "permissions": "refund"}
+    _, whole = content(mint.token(**given), mint)
+    _, claims = content(mint.token(**(given | {argument: None})), mint)
+    assert whole.keys() - claims.keys() == {claim}
+    assert claims.keys() <= whole.keys()
 
 
 def test_names_are_one_text_or_several(mint: Mint) -> None:
@@ -167,11 +183,37 @@ def jws_header(token: str) -> dict[str, Any]:
     return strict_json.loads_object(base64url.decode(token.partition(".")[0].encode()))
 
 
-def test_a_closed_mint_signs_nothing_with_keys_that_others_have_now() -> None:
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda mint: mint.token(),
+        lambda mint: mint.tokens(),
+        lambda mint: mint.client(),
+        lambda mint: mint.verifier(),
+        lambda mint: mint.rotate(),
+        lambda mint: mint.retire(),
+        lambda mint: mint.clock(1),
+    ],
+    ids=["token", "tokens", "client", "verifier", "rotate", "retire", "clock"],
+)
+def test_a_closed_mint_says_so_and_signs_nothing_with_keys_that_others_have_now(use: Callable[[Mint], object]) -> None:
     with Mint() as mint:
         assert mint.token()
-    with pytest.raises(Exception, match="temporarily_unavailable"):
-        mint.token()
+    before = mint.now()
+    with pytest.raises(RuntimeError, match="this mint is closed"):
+        use(mint)
+    assert mint.now() == before
+
+
+def test_a_mint_can_be_closed_in_an_outage_that_ends_afterwards() -> None:
+    with Mint() as mint:
+        verifier = mint.verifier()
+        token = mint.token()
+        with mint.outage():
+            mint.close()
+        with pytest.raises(RuntimeError, match="this mint is closed"):
+            mint.revoke(token)
+    assert verifier.verify(token).sub == "ada"
 
 
 def test_parallel_verifiers_in_parallel_threads(mint: Mint) -> None:

@@ -692,13 +692,40 @@ def test_asking_always_does_not_ask_about_what_is_bad_by_itself(authority: Autho
     assert authority.network.count(authority.introspection_url) == 0
 
 
-@pytest.mark.spec("invariant I4")
-def test_asking_always_without_an_answer_is_not_knowing(authority: Authority) -> None:
-    made = verifier(authority, introspect="always")
-    raw = authority.token()
-    assert code(lambda: made.verify(raw)) == "inactive"
+@pytest.mark.spec("invariant I4", "invariant I6")
+@pytest.mark.parametrize(
+    ("on_stale", "silence", "expected"),
+    [
+        ("serve", 1, "accepted"),
+        ("introspect", 1, "accepted"),
+        ("deny", 1, "accepted"),
+        ("serve", 16, "accepted"),
+        ("introspect", 16, "unavailable"),
+        ("deny", 16, "unavailable"),
+    ],
+)
+def test_an_issuer_that_is_always_asked_and_cannot_be(
+    authority: Authority, on_stale: Any, silence: int, expected: str
+) -> None:
+    """While the feed is live, what we know ourselves is as good as its answer; without it, the posture decides."""
+    made = verifier(authority, introspect="always", on_stale=on_stale)
+    raw, bad = authority.token(), authority.token(jti="bad")
+    authority.revoke(jti="bad")
+    made.catch_up()
     authority.network.answers[authority.introspection_url] = lambda _: Response(503)
-    assert code(lambda: made.verify(raw)) == "unavailable"
+    authority.clock.advance(silence)
+    before = authority.network.count(authority.introspection_url)
+    for _ in range(3):
+        assert code(lambda: made.verify(raw)) == expected
+        assert code(lambda: made.verify(bad)) in {"revoked", "unavailable"}
+        assert code(lambda: made.verify("opaque-token")) == "unavailable"
+    if expected == "accepted":
+        asked = authority.network.count(authority.introspection_url) - before
+        assert asked == 1 + 3, "once for the token, and each time for the one that only the issuer knows"
+        authority.clock.advance(6)
+        authority.opaque(raw)
+        made.verify(raw)
+        assert authority.network.count(authority.introspection_url) == before + asked + 1
 
 
 @pytest.mark.spec("J09")

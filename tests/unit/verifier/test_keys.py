@@ -105,7 +105,7 @@ def test_metadata_of_another_issuer_is_refused_and_told_once(
     assert world.keeper.endpoints is None
     assert world.fetches() == 0
     assert [record.message for record in caplog.records] == [
-        f"the keys of {ISSUER} cannot be fetched: the metadata is of another issuer"
+        f"the keys of {ISSUER} cannot be fetched: the metadata is of another issuer: {str(other)!r}"
     ]
 
 

@@ -55,11 +55,12 @@ async def outcome_of(made: Verifier, raw: str) -> str:
         {"issuer": ISSUER, "audience": ["a", "b"]},
         {"issuer": "http://127.0.0.1:8000", "audience": API},
         {"issuer": "https://auth.example/tenant", "audience": API, "leeway": 0},
-        {"issuer": ISSUER, "audience": API, "leeway": 300, "on_stale": "deny"},
+        {"issuer": ISSUER, "audience": API, "leeway": 300, "on_stale": "serve"},
+        {"issuer": ISSUER, "audience": API, "client_id": "c", "client_secret": "s", "on_stale": "deny"},
         {"issuer": ISSUER, "audience": API, "client_id": "c", "client_secret": "s", "on_stale": "introspect"},
         {"issuer": ISSUER, "audience": API, "client_id": "c", "client_secret": "s", "introspect": "always"},
         {"issuer": [Issuer(url=ISSUER, audience="a"), Issuer(url="https://b.example", audience="b")]},
-        {"issuer": iter([Issuer(url=ISSUER, audience="a")]), "on_stale": "deny"},
+        {"issuer": iter([Issuer(url=ISSUER, audience="a")]), "on_stale": "serve"},
     ],
 )
 def test_settings_that_are_fine(settings: dict[str, Any]) -> None:
@@ -84,6 +85,7 @@ def test_settings_that_are_fine(settings: dict[str, Any]) -> None:
         ({"issuer": ISSUER, "audience": API, "client_id": "c"}, "go together"),
         ({"issuer": ISSUER, "audience": API, "client_secret": "s"}, "go together"),
         ({"issuer": ISSUER, "audience": API, "on_stale": "introspect"}, "to introspect"),
+        ({"issuer": ISSUER, "audience": API, "on_stale": "deny"}, "without a client_id"),
         ({"issuer": ISSUER, "audience": API, "introspect": "always"}, "to introspect"),
         ({"issuer": [Issuer(url=ISSUER, audience="a")] * 2}, "named twice"),
         ({"issuer": [Issuer(url=ISSUER, audience="a")], "audience": "a"}, "each has its own"),
@@ -428,7 +430,7 @@ def test_no_secret_and_no_token_gets_out(
     authority: Authority, caplog: pytest.LogCaptureFixture, trouble: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    made = verifier(authority, introspect="always")
+    made = verifier(authority, introspect="always", on_stale="introspect")
     stranger = jwk.generate("ES256", kid=authority.keys[0].kid)
     private = "very-private-jti"
     raws = [
