@@ -54,7 +54,7 @@ def test_the_base_install_brings_at_most_four_packages(python: Path) -> None:
 
 
 def test_the_base_install_can_be_imported(python: Path, tmp_path: Path) -> None:
-    code = "import mintmark, mintmark.jose, mintmark.oauth; print(mintmark.__file__)"
+    code = "import mintmark, mintmark.jose, mintmark.oauth, mintmark.verifier; print(mintmark.__file__)"
     outcome = subprocess.run([python, "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert outcome.returncode == 0, outcome.stderr
     assert Path(outcome.stdout.strip()).is_relative_to(python.parents[1])
@@ -82,3 +82,12 @@ def test_every_file_of_the_package_is_in_the_wheel(wheel: Path) -> None:
 def test_the_wheel_has_what_the_code_reads_at_run_time(wheel: Path, below: str, suffix: str) -> None:
     packed = zipfile.ZipFile(wheel).namelist()
     assert [name for name in packed if name.startswith(below) and name.endswith(suffix)]
+
+
+def test_the_command_says_what_it_needs(python: Path, tmp_path: Path) -> None:
+    command = [python.parent / "mintmark", "--help"]
+    outcome = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert outcome.returncode == 1
+    assert "(click)" in outcome.stderr
+    assert 'pip install "mintmark[server]"' in outcome.stderr
+    assert "Traceback" not in outcome.stderr
