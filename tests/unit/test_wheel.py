@@ -85,7 +85,7 @@ def test_the_wheel_has_what_the_code_reads_at_run_time(wheel: Path, below: str, 
 
 
 def test_the_command_says_what_it_needs(python: Path, tmp_path: Path) -> None:
-    command = [python.parent / "mintmark", "--help"]
+    command = [str(python.parent / "mintmark"), "--help"]
     outcome = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert outcome.returncode == 1
     assert "(click)" in outcome.stderr

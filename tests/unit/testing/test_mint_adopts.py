@@ -55,7 +55,9 @@ def test_several_issuers_are_all_replaced(mint: Mint) -> None:
 
 
 def test_it_hears_of_revocations_rotations_and_outages(mint: Mint) -> None:
-    verifier = Verifier("https://auth.example", audience="urn:orders", on_stale="deny")
+    verifier = Verifier(
+        "https://auth.example", audience="urn:orders", on_stale="deny", client_id="orders", client_secret="s"
+    )
     with mint.adopt(verifier):
         token = mint.token()
         verifier.verify(token)
@@ -75,14 +77,22 @@ def test_it_hears_of_revocations_rotations_and_outages(mint: Mint) -> None:
 def test_it_keeps_its_options(mint: Mint) -> None:
     strict = Verifier("https://auth.example", audience="urn:orders", leeway=0)
     asking = Verifier(
-        "https://auth.example", audience="urn:orders", introspect="always", client_id="orders", client_secret="s"
+        "https://auth.example",
+        audience="urn:orders",
+        introspect="always",
+        on_stale="introspect",
+        client_id="orders",
+        client_secret="s",
     )
     with mint.adopt(strict), pytest.raises(TokenRejected):
         strict.verify(mint.token(expires_in=-1))
     with mint.adopt(asking):
         asking.verify(mint.token())
-        with mint.outage(), pytest.raises(VerifierUnavailable):
+        with mint.outage():
             asking.verify(mint.token())
+            mint.clock(+16)
+            with pytest.raises(VerifierUnavailable):
+                asking.verify(mint.token())
 
 
 def test_it_is_let_go_when_the_test_fails(mint: Mint) -> None:

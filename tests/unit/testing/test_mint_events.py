@@ -182,12 +182,36 @@ def test_a_month_passes_and_the_keys_have_rotated_by_themselves(mint: Mint) -> N
     assert len(headers) == 4
 
 
+def introspections(verifier: Verifier) -> tuple[float, float]:
+    """How many there were, and how many of them failed."""
+    found = {name.partition("{")[0]: count for name, count in verifier.metrics().items()}
+    return found["mintmark_verifier_introspections_total"], found["mintmark_verifier_introspection_failures_total"]
+
+
+@pytest.mark.parametrize(("on_stale", "passes_when_stale"), [("serve", True), ("introspect", False), ("deny", False)])
+def test_what_an_outage_means_where_the_issuer_is_always_asked(
+    mint: Mint, on_stale: str, *, passes_when_stale: bool
+) -> None:
+    verifier = mint.verifier(introspect="always", on_stale=on_stale)
+    with mint.outage():
+        verifier.verify(mint.token())
+        mint.clock(+16)
+        if passes_when_stale:
+            verifier.verify(mint.token())
+        else:
+            with pytest.raises(VerifierUnavailable):
+                verifier.verify(mint.token())
+    verifier.verify(mint.token())
+
+
 def test_where_the_issuer_is_always_asked_it_is_asked(mint: Mint) -> None:
     verifier = mint.verifier(introspect="always")
     token = mint.token(scope="orders:read")
     assert verifier.verify(token).scopes == {"orders:read"}
-    with mint.outage(), pytest.raises(VerifierUnavailable):
+    assert introspections(verifier) == (1, 0)
+    with mint.outage():
         verifier.verify(mint.token())
+    assert introspections(verifier) == (2, 1)
     mint.revoke(token)
     assert rejection(verifier, token) in {"revoked", "inactive"}
     assert rejection(verifier, mint.token()) is None
