@@ -38,6 +38,7 @@ def outcome_of(python: str | Path, project: Path) -> str:
     return outcome.stdout
 
 
+@pytest.mark.slow
 def test_the_snippets_are_tests_that_pass(project: Path) -> None:
     assert f"{TESTS} passed" in outcome_of(sys.executable, project)
 

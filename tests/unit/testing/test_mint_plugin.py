@@ -39,18 +39,21 @@ def run(folder: Path, source: str, *arguments: str) -> subprocess.CompletedProce
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=clean_environment())
 
 
+@pytest.mark.slow
 def test_the_fixture_is_there_by_itself(tmp_path: Path) -> None:
     outcome = run(tmp_path, USES)
     assert outcome.returncode == 0, outcome.stdout
     assert "2 passed" in outcome.stdout
 
 
+@pytest.mark.slow
 def test_it_can_be_switched_off(tmp_path: Path) -> None:
     outcome = run(tmp_path, USES, "-p", "no:mintmark")
     assert "fixture 'mint' not found" in outcome.stdout
     assert run(tmp_path, LOADS_NOTHING.format(expected=[]), "-p", "no:mintmark").returncode == 0
 
 
+@pytest.mark.slow
 def test_who_does_not_use_it_loads_nothing(tmp_path: Path) -> None:
     outcome = run(tmp_path, LOADS_NOTHING.format(expected=["mintmark", "mintmark.testing", "mintmark.testing.plugin"]))
     assert outcome.returncode == 0, outcome.stdout

@@ -312,6 +312,7 @@ def dripping(octets: bytes) -> RawServer:
     return RawServer(talk)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("octets", [
     b"HTTP/1.1 200 " + b"x" * 1000,
     b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 90,
