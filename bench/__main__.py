@@ -59,6 +59,8 @@ def measured(directory: Path, seconds: float, only: str) -> Iterator[Result]:
         yield from _verifications(seconds)
     if only in revocations.NAME:
         yield from revocations.measured(directory)
+    if only in revocations.SNAPSHOT:
+        yield from revocations.snapshots(directory)
     if only in guard.NAME:
         yield from guard.measured(directory, seconds)
     if only in READY:

@@ -36,8 +36,8 @@ def description() -> list[str]:
 
 
 def resident_mb(pid: int) -> float:
-    """Return the resident memory of a process, in units of 1,000,000 bytes."""
-    kilobytes = next(line.split()[1] for line in _lines(f"/proc/{pid}/status") if line.startswith("VmRSS:"))
+    """Return the resident memory of a process, 0 being this one, in units of 1,000,000 bytes."""
+    kilobytes = next(line.split()[1] for line in _lines(f"/proc/{pid or 'self'}/status") if line.startswith("VmRSS:"))
     return int(kilobytes) * 1024 / 1e6
 
 

@@ -1,6 +1,8 @@
 """Revoke → rejected at 200 verifiers that follow the feed, each on a socket of its own."""
 
+import contextlib
 import http.client
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -20,12 +22,15 @@ from bench.report import Result
 from bench.seed import Seeds
 from mintmark.authority.metadata import PATHS
 from mintmark.jose import base64url
+from mintmark.storage.statements import REVOCATION_ADD
 
 VERIFIERS: Final = 200
 PROCESSES: Final = 4
 REVOCATIONS_PER_SECOND: Final = 200
 SECONDS: Final = 10
 NAME: Final = "revoke → rejected, 200 verifiers"
+SNAPSHOT: Final = "100,000 revocations"
+ENTRIES: Final = 100_000
 CPU: Final = "authority's core, meanwhile"
 
 _BUCKETS_MS: Final = (5, 10, 20, 30, 40, 50, 60, 80, 100, 150, 200, 500)
@@ -55,6 +60,24 @@ def measured(directory: Path) -> Iterator[Result]:
     _histogram(lags, proved)
     yield Result(f"{NAME}, p99", round(p99, 1), "ms", None, None, 100, round(p99, 3))
     yield Result(CPU, round(100 * share, 1), "%", None, None, None, None)
+
+
+def snapshots(directory: Path) -> Iterator[Result]:
+    """Start a verifier beside many live revocations; yield what it took to read them, and to keep them."""
+    database = directory / "snapshot.sqlite3"
+    seeds = msgspec.convert(machine.ask("bench.seed", str(database)), Seeds)
+    expires_at = int(time.time()) + 3600  # noqa: TID251 - for a real authority
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        names = (base64url.encode(number.to_bytes(16, "big")) for number in range(ENTRIES))
+        connection.executemany(REVOCATION_ADD, (("jti", name, None, expires_at) for name in names))
+    with machine.serving("bench.server", str(database)) as server:
+        command = [sys.executable, "-m", "bench.snapshot", str(server.port), seeds.secrets[_CLIENT]]
+        done = subprocess.run(command, cwd=machine.ROOT, check=True, stdout=subprocess.PIPE)
+    seconds, megabytes, entries = msgspec.json.decode(done.stdout, type=tuple[float, float, int])
+    if entries != ENTRIES:
+        raise RuntimeError(f"{entries} of {ENTRIES} entries were read")
+    yield Result(f"{SNAPSHOT}, read and applied", seconds, "s", None, None, 1, None)
+    yield Result(f"{SNAPSHOT}, kept", megabytes, "MB", None, None, 40, None)
 
 
 def _tokens(port: int, secret: str, count: int) -> dict[str, str]:
