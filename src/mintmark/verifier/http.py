@@ -282,7 +282,8 @@ class _PerProcess:
     def __init__(self) -> None:
         self.pid: Final = os.getpid()
         self.addresses: Final = Addresses()
-        self._lock = threading.Lock()
+        # Reentrant: a verifier that is collected as garbage closes its transport, perhaps in the middle of this.
+        self._lock = threading.RLock()
         self._idle: list[_Connection] = []
 
     def take(self, origin: Origin, now: float) -> _Connection | None:

@@ -3,10 +3,14 @@
 import os
 import subprocess
 import sys
+from collections import deque
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.unit.test_house import SERVER_DEPENDENCIES, import_alone
+
+from mintmark.testing import keys
 
 USES = """
 def test_uses(mint):
@@ -70,3 +74,18 @@ def test_there_is_nothing_else_in_the_package() -> None:
     assert mintmark.testing.Mint.__name__ == "Mint"
     with pytest.raises(AttributeError, match="Coin"):
         mintmark.testing.Coin  # noqa: B018
+
+
+def test_keys_may_come_back_in_the_middle_of_lending() -> None:
+    """Garbage is collected whenever it pleases: what gives keys back must not wait for a lock that is held here."""
+    pool = keys._Pool()
+    lent = {"k": pool.lend()}
+
+    class Free(deque[Any]):
+        def pop(self, *_: Any) -> Any:
+            pool.take_back(lent)
+            return super().pop()
+
+    pool._free = Free()
+    assert pool.lend() is not None
+    assert not lent

@@ -18,3 +18,9 @@ def network() -> Network:
 @pytest.fixture
 def authority(network: Network, clock: FakeClock) -> Authority:
     return Authority(network, clock)
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine must not decide whether a thousand threads are patient enough."""
+    monkeypatch.setattr("mintmark.verifier.keys._FIND_PATIENCE", 60.0)
