@@ -58,12 +58,15 @@ def listen(count: int, port: int, secret: str, tokens: Mapping[str, str]) -> lis
         _SEEN[id(only_source(verifier))] = (verifier, {}, tokens)
         found.append(verifier)
     # Starting threads and waiting for the first heartbeat is what the first request does.
-    first = next(iter(tokens.values()))
-    starting = [threading.Thread(target=verifier.verify, args=(first,)) for verifier in found]
+    starting = [threading.Thread(target=verifier.start) for verifier in found]
     for thread in starting:
         thread.start()
     for thread in starting:
         thread.join()
+    for verifier in found:
+        follower = only_source(verifier).follower
+        if follower is None or not follower.caught_up.wait(_PATIENCE):
+            raise RuntimeError("a verifier does not hear the feed")
     return found
 
 
