@@ -164,6 +164,7 @@ class Verifier:
 
         Arguments and errors are those of `verify`.
         """
+        # The same words as in `verify`: a call would cost a good part of a remembered verification.
         result = self._results.young.get(raw)
         if (
             result is not None
