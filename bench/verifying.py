@@ -4,7 +4,8 @@ import itertools
 import random
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from typing import Any, Final
 
 import jwt as pyjwt
@@ -22,6 +23,9 @@ from mintmark.verifier.results import ResultCache
 
 WORKING_SET: Final = 10_000
 REVOCATIONS: Final = 100_000
+_FEW: Final = 500
+_TURN: Final = 0.02
+_BATCH: Final = 50
 
 _PKCS1: Final = padding.PKCS1v15()
 _SHA256: Final = hashes.SHA256()
@@ -66,26 +70,73 @@ class Rates(msgspec.Struct):
 
 
 def rates(seconds: float) -> Rates:
-    """Measure all of them on the same tokens."""
+    """Measure all of them on the same tokens, in turns of a few milliseconds: a machine has fast and slow seconds."""
     key = jwk.generate("RS256")
     assert isinstance(key.verifying, rsa.RSAPublicKey)
     public = key.verifying
     tokens = make_tokens(key, WORKING_SET)
-    parts = [(base64url.decode(s), m.encode()) for m, _, s in (token.rpartition(".") for token in tokens[:500])]
-    with Verifier(ISSUER, API, transport=Memory(KeySet([key]))) as forgetful:
+    parts = [(base64url.decode(s), m.encode()) for m, _, s in (token.rpartition(".") for token in tokens[:_FEW])]
+    with ExitStack() as stack:
+        forgetful, cached, crowded = (
+            stack.enter_context(Verifier(ISSUER, API, transport=Memory(KeySet([key])))) for _ in range(3)
+        )
         judge = forgetful._judge  # noqa: SLF001 - room for one result: whatever is presented was forgotten
         judge._verified = judge.results = forgetful._results = ResultCache(2, 2**20)  # type: ignore[misc] # noqa: SLF001
-        bare = _rate(lambda part: public.verify(part[0], part[1], _PKCS1, _SHA256), parts, seconds)
-        pyjwt_rate = _rate(lambda raw: _by_pyjwt(raw, public), tokens[:500], seconds)
-        uncached = _rate(forgetful.verify, tokens[:500], seconds)
-    cached = []
-    for revocations in (0, REVOCATIONS):
-        with Verifier(ISSUER, API, transport=Memory(KeySet([key]))) as verifier:
-            (source,) = verifier._sources.values()  # noqa: SLF001 - filled without an authority
-            for number in range(revocations):
-                source.table.add("jti", f"{number:x}", None, 2**40)
-            cached.append(_cached(verifier, tokens, seconds))
-    return Rates(bare, pyjwt_rate, uncached, *cached)
+        (source,) = crowded._sources.values()  # noqa: SLF001 - filled without an authority
+        for number in range(REVOCATIONS):
+            source.table.add("jti", f"{number:x}", None, 2**40)
+        for token in tokens:
+            cached.verify(token)
+            crowded.verify(token)
+        runs = [
+            _Run(lambda part: public.verify(part[0], part[1], _PKCS1, _SHA256), parts),
+            _Run(lambda raw: _by_pyjwt(raw, public), tokens[:_FEW]),
+            _Run(forgetful.verify, tokens[:_FEW]),
+            _Run(cached.verify, tokens, is_shuffled=True),
+            _Run(crowded.verify, tokens, is_shuffled=True),
+        ]
+        end = time.perf_counter() + seconds * len(runs)
+        while time.perf_counter() < end:
+            for run in runs:
+                run.go_on()
+    return Rates(*(run.rate for run in runs))
+
+
+class _Run:
+    """One thing done over and over, with pauses."""
+
+    def __init__(self, act: Callable[[Any], object], things: Sequence[Any], *, is_shuffled: bool = False) -> None:
+        self._act = act
+        self._things = list(things)
+        self._draw = random.Random(0) if is_shuffled else None
+        self._turn: Iterator[Any] = iter(())
+        self._count, self._used = 0, 0.0
+
+    @property
+    def rate(self) -> float:
+        """How often it was done in a second of processor time."""
+        return self._count / self._used
+
+    def go_on(self) -> None:
+        """Do it for some milliseconds."""
+        act, end = self._act, time.perf_counter() + _TURN
+        while time.perf_counter() < end:
+            things = self._next()
+            began = time.process_time()
+            for thing in things:
+                act(thing)
+            self._used += time.process_time() - began
+            self._count += len(things)
+
+    def _next(self) -> list[Any]:
+        """Return the next few things: texts as new objects, as a server has just read them from its connection."""
+        few = list(itertools.islice(self._turn, _BATCH))
+        if not few:
+            if self._draw is not None:
+                self._draw.shuffle(self._things)
+            self._turn = iter(self._things)
+            few = list(itertools.islice(self._turn, _BATCH))
+        return [one.encode().decode() if isinstance(one, str) else one for one in few]
 
 
 def make_tokens(key: Key, count: int) -> list[str]:
@@ -99,34 +150,6 @@ def make_tokens(key: Key, count: int) -> list[str]:
 
 def _by_pyjwt(raw: str, public: rsa.RSAPublicKey) -> None:
     pyjwt.decode(raw, public, algorithms=["RS256"], issuer=ISSUER, audience=API)
-
-
-def _rate(act: Any, things: Iterable[Any], seconds: float) -> float:
-    turn = itertools.cycle(things)
-    count, used, end = 0, time.process_time(), time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        for thing in itertools.islice(turn, 50):
-            act(thing)
-        count += 50
-    return count / (time.process_time() - used)
-
-
-def _cached(verifier: Verifier, tokens: list[str], seconds: float) -> float:
-    """Present the whole working set again and again, as new strings: their hash has to be computed each time."""
-    for token in tokens:
-        verifier.verify(token)
-    sent = [token.encode() for token in tokens]
-    draw = random.Random(0)
-    count, used, end = 0, 0.0, time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        draw.shuffle(sent)
-        fresh = [token.decode() for token in sent]
-        began = time.process_time()
-        for raw in fresh:
-            verifier.verify(raw)
-        used += time.process_time() - began
-        count += len(fresh)
-    return count / used
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from mintmark.verifier.errors import RejectionCode, TokenRejected, VerifierUnava
 from mintmark.verifier.introspection import Introspector
 from mintmark.verifier.ports import Clock
 from mintmark.verifier.results import Result, ResultCache
-from mintmark.verifier.source import STALE_AFTER, Source
+from mintmark.verifier.source import STALE_AFTER, Source, State
 from mintmark.verifier.token import Token
 
 OnStale = Literal["serve", "introspect", "deny"]
@@ -121,10 +121,10 @@ class Judge:
         if posture == "deny":
             raise VerifierUnavailable("the revocation feed is silent")
         # Read before anything is judged: should something be revoked meanwhile, what comes of it counts as outdated.
-        version = source.version
-        local = self._locally(raw, source, version, may_look=may_look) if is_jwt else None
+        state = source.state
+        local = self._locally(raw, source, state, may_look=may_look) if is_jwt else None
         if local is None or self._asks_always or posture == "introspect":
-            return self._by_asking(raw, source, version, local, posture)
+            return self._by_asking(raw, source, state, local, posture)
         return local.token
 
     def _source_of(self, raw: str) -> Source:
@@ -146,9 +146,9 @@ class Judge:
             return self._only
         raise TokenRejected("malformed")
 
-    def _locally(self, raw: str, source: Source, version: object, *, may_look: bool) -> Result:
+    def _locally(self, raw: str, source: Source, state: State, *, may_look: bool) -> Result:
         result = self._verified.get(raw)
-        if result is not None and result.source is source and self._is_still_good(raw, result, version, self._verified):
+        if result is not None and result.source is source and self._is_still_good(raw, result, state, self._verified):
             return result
         keys = source.keys.keys
         if keys is None:
@@ -172,8 +172,8 @@ class Judge:
         if source.table.revokes(claims, verified.key.kid):
             raise TokenRejected("revoked")
         token = Token(claims, self._clock)
-        until = min(now + RESULT_LIFETIME, token.expires_at + self._leeway)
-        result = Result(token, claims, source, verified.key, version, until)
+        until = self._clock.uptime() + min(RESULT_LIFETIME, token.expires_at + self._leeway - now)
+        result = Result(token, claims, source, verified.key, state, until)
         self._verified.put(raw, result)
         return result
 
@@ -186,14 +186,14 @@ class Judge:
             raise VerifierUnavailable("the keys may be out of date") from None
 
     def _by_asking(
-        self, raw: str, source: Source, version: object, local: Result | None, posture: OnStale | None
+        self, raw: str, source: Source, state: State, local: Result | None, posture: OnStale | None
     ) -> Token:
         if source.introspector is None:
             raise VerifierUnavailable("the issuer cannot be asked without a client_id")
         result, now = self._asked.get(raw), self._clock.uptime()
         if (
             result is not None
-            and self._is_still_good(raw, result, version, self._asked)
+            and self._is_still_good(raw, result, state, self._asked)
             # While nobody says what was revoked, an answer is worth as long as silence is.
             and (posture is None or now < result.asked_at + STALE_AFTER)
         ):
@@ -203,10 +203,10 @@ class Judge:
         if local is not None and may_do_without and now < source.unreachable_until:
             return local.token
         key = None if local is None else local.key
-        ask = partial(self._ask, raw, source, version, key, source.introspector)
+        ask = partial(self._ask, raw, source, state, key, source.introspector)
         raise Wait(partial(_trying, ask, source, self._clock) if may_do_without else ask)
 
-    def _ask(self, raw: str, source: Source, version: object, key: Key | None, introspector: Introspector) -> None:
+    def _ask(self, raw: str, source: Source, state: State, key: Key | None, introspector: Introspector) -> None:
         asked_at = self._clock.uptime()
         # A copy: others who asked at the same time were given the same answer.
         claims = dict(introspector.ask(raw))
@@ -214,23 +214,27 @@ class Judge:
             raise TokenRejected("revoked")
         token = Token(claims, self._clock)
         now = self._clock.now()
-        until = min(now + RESULT_LIFETIME, token.expires_at + self._leeway)
+        left = min(RESULT_LIFETIME, token.expires_at + self._leeway - now)
         # Dates may have fractions: what is not worth anything when it is kept would be asked about again and again.
-        if until <= now:
+        if left <= 0:
             raise TokenRejected("expired", claim="exp")
-        self._asked.put(raw, Result(token, claims, source, key, version, until, asked_at))
+        until = self._clock.uptime() + left
+        self._asked.put(raw, Result(token, claims, source, key, state, until, asked_at))
 
-    def _is_still_good(self, raw: str, result: Result, version: object, results: ResultCache) -> bool:
+    def _is_still_good(self, raw: str, result: Result, state: State, results: ResultCache) -> bool:
         """Judge a remembered result by what is known now.
 
         Raises:
             TokenRejected: The token was revoked.
         """
         source = result.source
-        if self._clock.now() >= result.until:
+        if self._clock.uptime() >= result.until:
             return False
-        if result.version is version:
+        if result.state is state:
             return True
+        # The clock may have been set since.
+        if self._clock.now() >= result.token.expires_at + self._leeway:
+            return False
         key = result.key
         if source.table.revokes(result.claims, None if key is None else key.kid):
             results.discard(raw)
@@ -239,7 +243,7 @@ class Judge:
         if key is not None and (keys is None or keys.get(key.kid) is not key):
             results.discard(raw)
             return False
-        result.version = version
+        result.state = state
         return True
 
 

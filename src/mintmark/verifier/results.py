@@ -15,7 +15,7 @@ from mintmark.jose.jwk import Key
 from mintmark.verifier.token import Token
 
 if TYPE_CHECKING:
-    from mintmark.verifier.source import Source
+    from mintmark.verifier.source import Source, State
 
 _TOKEN_BYTES: Final = 4096
 """About what the objects of one result take beside the text of the token, measured."""
@@ -29,8 +29,8 @@ class Result(msgspec.Struct, gc=False):
         claims: The same, as `RevocationTable.revokes` wants it.
         source: The issuer's keys and revocations it was judged by.
         key: The key that signed it; ``None`` if only the issuer can say what it is.
-        version: The state of ``source`` by which it was judged last.
-        until: Unix time at which it has to be verified anew.
+        state: The state of ``source`` by which it was judged last.
+        until: Uptime at which it has to be verified anew.
         asked_at: Uptime at which the issuer was asked.
     """
 
@@ -38,7 +38,7 @@ class Result(msgspec.Struct, gc=False):
     claims: Mapping[str, Any]
     source: "Source"
     key: Key | None
-    version: object
+    state: "State"
     until: float
     asked_at: float = 0.0
 

@@ -24,6 +24,7 @@ STALE_AFTER: Final = 15.0
 """Seconds of silence after which revocations may have been missed; a live feed is heard every five."""
 
 _TICK: Final = 1.0
+_CLOCK_STEP: Final = 1.0
 _START_PATIENCE: Final = 3.0
 """Seconds the first request waits for the revocations; without them a revoked token could slip through at the start."""
 
@@ -68,11 +69,24 @@ class _NoFeed:
     fresh_until = inf
 
 
+class State:
+    """What was known of an issuer for a while; over as soon as keys, revocations or the clock change.
+
+    Attributes:
+        fresh_until: Uptime until which nothing can have changed unheard; minus infinity once it is over.
+    """
+
+    __slots__ = ("fresh_until",)
+
+    def __init__(self, fresh_until: float) -> None:
+        self.fresh_until = fresh_until
+
+
 class Source:
     """What is known of one issuer.
 
     Attributes:
-        version: Another object whenever keys or revocations have changed.
+        state: Another object whenever keys, revocations or the clock have changed.
         unreachable_until: Uptime until which it is not worth while to ask the issuer.
         feed: The revocation feed; its ``fresh_until`` tells until when the revocations count as fresh.
     """
@@ -80,7 +94,7 @@ class Source:
     def __init__(self, issuer: Issuer, *, transport: Transport, clock: Clock, leeway: int) -> None:
         self.issuer = issuer.url
         self.audience = issuer.names
-        self.version = object()
+        self.state = State(inf)
         self.table = RevocationTable()
         self.keys = KeyKeeper(issuer.url, transport, clock, on_change=self._changed)
         self.follower: FeedFollower | None = None
@@ -92,6 +106,7 @@ class Source:
         self._is_said_stale = False
         self._is_prepared = False
         self._preparing_since = inf
+        self._offset = clock.now() - clock.uptime()
         self._reset()
         if issuer.client_id is not None and issuer.client_secret is not None:
             self.follower = FeedFollower(
@@ -102,6 +117,7 @@ class Source:
                 clock=clock,
                 table=self.table,
                 on_entries=self._revoked,
+                on_fresh=self._heard,
                 stale_after=STALE_AFTER,
             )
             self.introspector = Introspector(
@@ -115,6 +131,7 @@ class Source:
                 leeway=leeway,
             )
         self.feed: FeedFollower | _NoFeed = self.follower or _NoFeed()
+        self._changed()
         _alive.add(self)
 
     @property
@@ -186,6 +203,7 @@ class Source:
                 log.debug("the revocation feed of %s: %s", self.issuer, type(problem).__name__)
         self._is_prepared = True
         self.watch()
+        self._watch_clock()
 
     def metrics(self) -> dict[str, float]:
         """Return counters and gauges by name."""
@@ -231,6 +249,7 @@ class Source:
     def _reset(self) -> None:
         self._starting = threading.Lock()
         self._saying = threading.Lock()
+        self._stating = threading.Lock()
         self._stop = threading.Event()
         self._preparing_since = inf
         self._running: set[str] = set()
@@ -257,6 +276,14 @@ class Source:
             if self.keys.due_in() <= 0:
                 self.keys.refresh()
             self.watch()
+            self._watch_clock()
+
+    def _watch_clock(self) -> None:
+        """Have remembered results judged anew once the clock was set: they count on uptime."""
+        offset = self._clock.now() - self._clock.uptime()
+        if abs(offset - self._offset) > _CLOCK_STEP:
+            self._offset = offset
+            self._changed()
 
     def _revoked(self, entries: Sequence[WireEntry]) -> None:
         for entry in entries:
@@ -265,7 +292,14 @@ class Source:
         self._changed()
 
     def _changed(self) -> None:
-        self.version = object()
+        with self._stating:
+            over, self.state = self.state, State(self.feed.fresh_until)
+            over.fresh_until = -inf
+
+    def _heard(self, fresh_until: float) -> None:
+        # Locked, or a state that another thread ends just now would be good again.
+        with self._stating:
+            self.state.fresh_until = fresh_until
 
 
 _alive: Final["weakref.WeakSet[Source]"] = weakref.WeakSet()

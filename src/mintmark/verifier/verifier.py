@@ -99,7 +99,6 @@ class Verifier:
         )
         # Bound once: the look-ups would be a good part of a cached verification.
         self._results: ResultCache = self._judge.results
-        self._now: Callable[[], float] = clock.now
         self._uptime: Callable[[], float] = clock.uptime
 
     @classmethod
@@ -139,12 +138,7 @@ class Verifier:
             VerifierUnavailable: That cannot be said just now.
         """
         result = self._results.young.get(raw)
-        if (
-            result is not None
-            and result.version is result.source.version
-            and self._uptime() < result.source.feed.fresh_until
-            and self._now() < result.until
-        ):
+        if result is not None and result.until > self._uptime() < result.state.fresh_until:
             return result.token
         self._verifications += 1
         try:
@@ -166,12 +160,7 @@ class Verifier:
         """
         # The same words as in `verify`: a call would cost a good part of a remembered verification.
         result = self._results.young.get(raw)
-        if (
-            result is not None
-            and result.version is result.source.version
-            and self._uptime() < result.source.feed.fresh_until
-            and self._now() < result.until
-        ):
+        if result is not None and result.until > self._uptime() < result.state.fresh_until:
             return result.token
         self._verifications += 1
         try:
@@ -249,14 +238,14 @@ class Verifier:
 
         The audience and the options stay. Nobody may be verifying when the context begins or ends.
         """
-        own = self._sources, self._judge, self._results, self._now, self._uptime
+        own = self._sources, self._judge, self._results, self._uptime
         stand_in = Issuer(url=issuer, audience=self.audience, client_id=client_id, client_secret=client_secret)
         self._trust([stand_in], transport, clock)
         try:
             yield
         finally:
             self.close()
-            self._sources, self._judge, self._results, self._now, self._uptime = own
+            self._sources, self._judge, self._results, self._uptime = own
 
     def metrics(self) -> dict[str, float]:
         """Return counters and gauges, named as Prometheus names them, labels included."""
