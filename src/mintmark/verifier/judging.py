@@ -117,12 +117,12 @@ class Judge:
         source = self._source_of(raw) if is_jwt else self._source_of_opaque()
         if not source.is_prepared:
             raise Wait(source.prepare)
-        is_stale = source.watch()
+        # Read before anything is judged: should something be revoked meanwhile, what comes of it counts as outdated.
+        state = source.state
+        is_stale = self._clock.uptime() >= state.fresh_until and source.watch()
         posture = (on_stale or self._on_stale) if is_stale else None
         if posture == "deny":
             raise VerifierUnavailable("the revocation feed is silent")
-        # Read before anything is judged: should something be revoked meanwhile, what comes of it counts as outdated.
-        state = source.state
         local = self._locally(raw, source, state, may_look=may_look) if is_jwt else None
         if local is None or self._asks_always or posture == "introspect":
             return self._by_asking(raw, source, state, local, posture)
