@@ -7,7 +7,7 @@ JOBS ?= 3
 PYTEST ?=
 
 # What `check-all` takes from Debian where the machine does not have it.
-DEBIAN_PACKAGES := chromium haproxy nginx-light
+DEBIAN_PACKAGES := chromium haproxy nginx-light pgbouncer postgresql prometheus redis-server systemd
 
 .PHONY: help run check check-all bench fix standards clean install
 

@@ -28,6 +28,10 @@ class AlreadyExistsError(Exception):
     """There is one with that name already."""
 
 
+class SupersededError(Exception):
+    """Another node has taken over the work; nothing was written."""
+
+
 class Clock(Protocol):
     """Time."""
 
@@ -75,7 +79,7 @@ class Passwords(Protocol):
 class Limiter(Protocol):
     """Counts attempts that may be guesses; guessing gets slow, everything else is untouched."""
 
-    def take(self, purpose: str, who: str, *, burst: int, period: int) -> int:
+    async def take(self, purpose: str, who: str, *, burst: int, period: int) -> int:
         """Charge ``who`` with one attempt, before it is made; return 0, or after how many seconds there is one left.
 
         ``burst`` attempts are free, then one each ``period`` seconds. Nothing is charged if none is left. What one
@@ -83,7 +87,7 @@ class Limiter(Protocol):
         """
         ...
 
-    def give_back(self, purpose: str, who: str, *, period: int) -> None:
+    async def give_back(self, purpose: str, who: str, *, period: int) -> None:
         """Take back one charge: the attempt was no guess."""
         ...
 
@@ -251,6 +255,38 @@ class Consents(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """Who does the work that must be done once.
+
+    Nobody's clock is compared with another's: whoever wants the lease watches it, and takes it when it has not changed
+    for long enough by the watcher's own clock.
+
+    Attributes:
+        name: What work.
+        holder: The node that does it.
+        fence: One more with each change of holder; a write that carries a lower one is refused.
+        beat: One more with each renewal.
+    """
+
+    name: str
+    holder: str
+    fence: int
+    beat: int
+
+
+class Leases(Protocol):
+    """Leases, by name."""
+
+    async def get(self, name: str) -> Lease | None:
+        """Return the lease as it stands."""
+        ...
+
+    async def put(self, expected: Lease | None, lease: Lease) -> bool:
+        """Put ``lease`` in the place of ``expected`` (``None``: there is none) by compare-and-set; tell whether it was."""
+        ...
+
+
 class Keys(Protocol):
     """Signing keys and server secrets, wrapped."""
 
@@ -265,8 +301,13 @@ class Keys(Protocol):
         *,
         revocations: Sequence[Revocation] = (),
         audit: AuditEvent,
+        lease: Lease | None = None,
     ) -> bool:
-        """Insert or replace ``changed`` (by kid) if what is stored still is ``expected``; tell whether it was."""
+        """Insert or replace ``changed`` (by kid) if what is stored still is ``expected``; tell whether it was.
+
+        Raises:
+            SupersededError: With ``lease``: its name is held under a higher fence by now.
+        """
         ...
 
     async def server_secrets(self) -> list[ServerSecret]:
@@ -300,6 +341,40 @@ class Revocations(Protocol):
         was returned, however late it is committed, and a cursor is never given twice. Only a store that goes back in
         time (invariant I11) breaks this.
         """
+        ...
+
+
+class RevocationStream(Protocol):
+    """Beside the store: tells other nodes sooner than they would read it, and still knows what a store forgot.
+
+    Every verb may raise ``StoreUnavailableError``; nothing depends on it being there.
+    """
+
+    async def publish(self, entries: Sequence[Revocation]) -> None:
+        """Tell of ``entries``; those it has already (same name, no later expiry or ``before``) are left out."""
+        ...
+
+    async def after(self, position: str, wait: float) -> tuple[str, list[Revocation]]:
+        """Return the entries after ``position`` and where to go on; with none, wait at most ``wait`` seconds for one.
+
+        An empty ``position`` stands for the beginning of what is kept. An entry's ``cursor`` is 0 here.
+        """
+        ...
+
+    async def is_whole(self) -> bool:
+        """Tell whether all live entries were published since it was last emptied; false after a loss."""
+        ...
+
+    async def set_whole(self) -> None:
+        """Note that they were."""
+        ...
+
+
+class Replays(Protocol):
+    """What may be presented once, such as the ``jti`` of a client assertion (RFC 7523 §3)."""
+
+    async def is_first(self, purpose: str, what: str, expires_at: int) -> bool:
+        """Remember ``what`` until ``expires_at``; tell whether it was not remembered already."""
         ...
 
 
@@ -337,14 +412,19 @@ class Store(Protocol):
     @property
     def revocations(self) -> Revocations: ...  # noqa: D102
     @property
+    def leases(self) -> Leases: ...  # noqa: D102
+    @property
     def audit(self) -> Audit: ...  # noqa: D102
 
-    async def sweep(self, now: int, limit: int) -> dict[str, int]:
+    async def sweep(self, now: int, limit: int, lease: Lease | None = None) -> dict[str, int]:
         """Delete at most ``limit`` rows of each kind that nothing needs any more; return how many of each.
 
         A grant goes once it can issue nothing (it ended, or its idle or absolute limit passed) and its last access
         token is dead (``access_expires_at`` passed). Until then reuse detection needs it (invariant I10). A session
         goes with either limit, a revocation ``KEPT_BEYOND_EXPIRY`` seconds after its ``expires_at``, a key at its ``removed_at``.
+
+        Raises:
+            SupersededError: With ``lease``: its name is held under a higher fence by now.
         """
         ...
 

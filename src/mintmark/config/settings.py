@@ -17,6 +17,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretBytes,
+    SecretStr,
     ValidationInfo,
     field_validator,
 )
@@ -155,8 +156,25 @@ class Settings(BaseSettings):
     host: str = _setting("127.0.0.1", "Address to listen on", "IP address or host name")
     port: Whole = _number(8080, 1, 65535, "Port to listen on")
     database: str = _setting(
-        "mintmark.sqlite3", "SQLite file; `memory:` forgets everything when the process ends", "path or `memory:`"
+        "mintmark.sqlite3",
+        "SQLite file, or `postgresql://user@host:port/name` without a password; `memory:` forgets everything when the "
+        "process ends",
+        "path, `postgresql://…` or `memory:`",
     )
+    database_password: SecretStr | None = _setting(
+        None, "Password for PostgreSQL", "text", secret=True
+    )
+    database_connections: Whole = _number(10, 1, 200, "Connections to PostgreSQL that a process keeps at most")
+    redis: str = _setting(
+        "", "Redis or Valkey shared by all nodes; empty for none", "`redis://host:port/0` or `rediss://…`, no password"
+    )
+    redis_password: SecretStr | None = _setting(None, "Password for Redis", "text", secret=True)
+    redis_cluster: bool = _setting(False, "Whether `redis` is a node of a Redis Cluster", "true or false")
+    trusted_proxies: Annotated[tuple[str, ...], BeforeValidator(_words)] = _setting(
+        (), "Proxies whose word on the client's address is taken", "addresses or networks, comma separated"
+    )
+    metrics_host: str = _setting("127.0.0.1", "Address on which metrics are served", "IP address or host name")
+    metrics_port: Whole = _number(0, 0, 65535, "Port on which metrics are served; 0 for none")
     master_key: MasterKey | None = _setting(
         None, "Key that protects all other keys; `serve` needs it", "32 bytes, base64url or hexadecimal", secret=True
     )
