@@ -10,6 +10,7 @@ from tests.support.installation import Installation, install
 
 from mintmark import bootstrap
 from mintmark.authority.ports import StoreUnavailableError
+from mintmark.bootstrap import working
 from mintmark.storage.memory import MemoryStore
 
 pytestmark = pytest.mark.spec("invariant I6")
@@ -29,7 +30,7 @@ async def store() -> TroubledStore:
 async def mint(store: TroubledStore, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Installation]:
     """A node that does its chores without a pause."""
     for name in ("_HEAR_EVERY", "_CATCH_UP_EVERY", "_TRY_AGAIN_IN"):
-        monkeypatch.setattr(bootstrap, name, 0.0)
+        monkeypatch.setattr(working, name, 0.0)
     mint = await install(store=store.as_store())
     async with bootstrap.chores(mint.authority, cleanup_interval=0, cleanup_batch=10):
         yield mint

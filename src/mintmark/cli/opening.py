@@ -95,7 +95,7 @@ async def attached(settings: "Settings") -> AsyncIterator[Authority]:
 
     world = real_world()
     with explained(settings):
-        store = open_store(settings.database, world.clock)
+        store = await open_store(settings, world.clock)
         try:
             previous = tuple(key.get_secret_value() for key in settings.previous_master_keys)
             master_keys = MasterKeys(settings.required_master_key(), previous)

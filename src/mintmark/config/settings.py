@@ -161,9 +161,7 @@ class Settings(BaseSettings):
         "process ends",
         "path, `postgresql://…` or `memory:`",
     )
-    database_password: SecretStr | None = _setting(
-        None, "Password for PostgreSQL", "text", secret=True
-    )
+    database_password: SecretStr | None = _setting(None, "Password for PostgreSQL", "text", secret=True)
     database_connections: Whole = _number(10, 1, 200, "Connections to PostgreSQL that a process keeps at most")
     redis: str = _setting(
         "", "Redis or Valkey shared by all nodes; empty for none", "`redis://host:port/0` or `rediss://…`, no password"

@@ -1,0 +1,93 @@
+"""Settings in, a running authority out."""
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from starlette.routing import Router
+
+from mintmark.asgi import ASGIApp, Receive, Scope, Send
+from mintmark.authority.core import Authority
+from mintmark.authority.denylist import Denylist
+from mintmark.authority.keyring import Keyring
+from mintmark.authority.policy import Policy
+from mintmark.authority.ports import Store
+from mintmark.authority.wrapping import MasterKeys
+from mintmark.bootstrap.opening import open_store
+from mintmark.bootstrap.world import World, real_world
+from mintmark.config import Settings
+from mintmark.pages.routes import page_routes, unknown_page
+from mintmark.storage.remembered import RememberingStore
+from mintmark.system.limiting import MemoryLimiter
+from mintmark.system.passwords import Argon2Passwords
+from mintmark.system.signing import PoolSigner
+from mintmark.web.routes import UNKNOWN_BELOW, unknown_endpoint, web_routes
+from mintmark.web.streaming import Feed
+
+
+def assemble(
+    policy: Policy,
+    store: Store,
+    master_keys: MasterKeys,
+    world: World,
+    *,
+    signing_threads: int = 2,
+    password_threads: int = 2,
+) -> Authority:
+    """Put an authority together; ``start`` it before use."""
+    return Authority(
+        policy=policy,
+        store=store,
+        clock=world.clock,
+        randomness=world.randomness,
+        signer=PoolSigner(signing_threads),
+        passwords=Argon2Passwords(password_threads, is_cheap=world.has_cheap_passwords),
+        limiter=MemoryLimiter(world.clock),
+        keyring=Keyring(policy, master_keys, world.randomness),
+        denylist=Denylist(),
+    )
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings, world: World | None = None) -> AsyncIterator[Authority]:
+    """Open the store that ``settings`` name and start an authority on it; close it afterwards.
+
+    Raises:
+        StoreUnavailableError: See ``open_store``.
+        ConfigError: There is no master key.
+        MasterKeyError: The stored keys were written under another master key.
+    """
+    world = world or real_world()
+    store = await open_store(settings, world.clock)
+    try:
+        authority = assemble(
+            settings.policy(),
+            RememberingStore(store, world.clock),
+            MasterKeys(
+                settings.required_master_key(), tuple(key.get_secret_value() for key in settings.previous_master_keys)
+            ),
+            world,
+            signing_threads=settings.signing_threads,
+            password_threads=settings.password_threads,
+        )
+        await authority.start()
+        yield authority
+    finally:
+        await store.close()
+
+
+def application(authority: Authority, feed: Feed | None = None) -> ASGIApp:
+    """Return the ASGI application of a started authority: the JSON edge, the HTML edge, and answers for the rest.
+
+    Whoever has to end the streams when the server stops passes the ``feed`` to close then.
+    """
+    json_unknown, html_unknown = unknown_endpoint(), unknown_page(authority)
+
+    async def unknown(scope: Scope, receive: Receive, send: Send) -> None:
+        is_json = scope["path"].startswith(UNKNOWN_BELOW)
+        await (json_unknown if is_json else html_unknown)(scope, receive, send)
+
+    return Router(
+        [*web_routes(authority, feed or Feed(authority)), *page_routes(authority)],
+        redirect_slashes=False,
+        default=unknown,
+    )
