@@ -1,7 +1,7 @@
 """Authorities in memory for tests of the whole verifier: keys, introspection, and a feed that can be live, cut or gone."""
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -24,7 +24,7 @@ from mintmark.jose import jwk, jwt
 from mintmark.jose.algorithms import Algorithm
 from mintmark.jose.jwk import Key
 from mintmark.oauth.revocations import WireEntry
-from mintmark.verifier import Issuer, Verifier
+from mintmark.verifier import Issuer, TokenRejected, Verifier, VerifierUnavailable
 from mintmark.verifier.ports import Response, Stream, TransportError
 
 API: Final = "https://api.example"
@@ -224,3 +224,14 @@ def verifier(*authorities: Authority, is_client: bool = True, is_ready: bool = T
     if is_ready:
         made.catch_up()
     return made
+
+
+def code(call: Callable[[], object]) -> str:
+    """How it ends: ``accepted``, ``unavailable`` or the code of the rejection; any other exception passes."""
+    try:
+        call()
+    except TokenRejected as problem:
+        return problem.code
+    except VerifierUnavailable:
+        return "unavailable"
+    return "accepted"
