@@ -11,7 +11,7 @@ SIZE = 10
 def result() -> Result:
     """A result; the cache looks at none of it."""
     nothing: Any = None
-    return Result(nothing, nothing, nothing, None, object(), 0.0)
+    return Result(nothing, nothing, nothing, None, nothing, 0.0)
 
 
 def raw(number: int) -> str:
