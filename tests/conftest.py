@@ -1,11 +1,17 @@
 """Fixtures for every kind of test."""
 
+import itertools
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
     from tests.support.installation import Installation
+    from tests.support.postgres import PostgreSQL
+    from tests.support.redis import RedisCluster, RedisServer
+
+_numbers = itertools.count(1)
 
 
 @pytest.fixture
@@ -20,3 +26,52 @@ async def mint() -> "Installation":
     from tests.support.installation import install
 
     return await install()
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator["PostgreSQL"]:
+    """A PostgreSQL server for all tests of this process; who crashes one starts one of their own."""
+    from tests.support.postgres import postgresql
+
+    with postgresql(fsync=False) as server:
+        yield server
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server: "PostgreSQL") -> Iterator[str]:
+    """The URL of a fresh database with an up-to-date schema and nothing in it."""
+    name = f"test_{next(_numbers)}"
+    yield postgresql_server.empty_database(name)
+    postgresql_server.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def redis_of_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator["RedisServer"]:
+    """A Redis for all tests of this process; tests take ``redis``."""
+    from tests.support.redis import redis_server
+
+    with redis_server(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_nodes_of_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator["RedisCluster"]:
+    """A Redis Cluster for all tests of this process; tests take ``redis_nodes``."""
+    from tests.support.redis import redis_cluster
+
+    with redis_cluster(tmp_path_factory.mktemp("redis-cluster")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def redis(redis_of_worker: "RedisServer") -> "RedisServer":
+    """An empty Redis; the test may do to it what it likes."""
+    redis_of_worker.refresh()
+    return redis_of_worker
+
+
+@pytest.fixture
+def redis_nodes(redis_nodes_of_worker: "RedisCluster") -> "RedisCluster":
+    """An empty Redis Cluster of three masters; the test may do to it what it likes."""
+    redis_nodes_of_worker.refresh()
+    return redis_nodes_of_worker

@@ -108,7 +108,7 @@ async def test_a_client_that_serves_nothing_is_told_what_to_register(mint: Insta
 
 async def test_guessing_secrets_gets_slow_here_too(mint: Installation) -> None:
     statuses = [(await ask(mint, secret=f"wrong {number}")).status_code for number in range(25)]
-    assert (set(statuses[:20]), statuses[-1]) == ({401}, 429)
+    assert (set(statuses[:20]), set(statuses[20:])) == ({401}, {429})
     assert (await ask(mint)).status_code == 200
 
 

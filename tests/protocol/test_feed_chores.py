@@ -10,7 +10,7 @@ from tests.support.installation import Installation, install
 
 from mintmark import bootstrap
 from mintmark.authority.ports import StoreUnavailableError
-from mintmark.bootstrap import working
+from mintmark.bootstrap import hearing, repeating, working
 from mintmark.storage.memory import MemoryStore
 
 pytestmark = pytest.mark.spec("invariant I6")
@@ -29,8 +29,8 @@ async def store() -> TroubledStore:
 @pytest.fixture
 async def mint(store: TroubledStore, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Installation]:
     """A node that does its chores without a pause."""
-    for name in ("_HEAR_EVERY", "_CATCH_UP_EVERY", "_TRY_AGAIN_IN"):
-        monkeypatch.setattr(working, name, 0.0)
+    for module, name in ((hearing, "_HEAR_EVERY"), (working, "_CATCH_UP_EVERY"), (repeating, "_TRY_AGAIN_IN")):
+        monkeypatch.setattr(module, name, 0.0)
     mint = await install(store=store.as_store())
     async with bootstrap.chores(mint.authority, cleanup_interval=0, cleanup_batch=10):
         yield mint

@@ -125,6 +125,7 @@ async def test_a_heartbeat_names_no_place_in_a_log_that_was_started_over(served:
             served.store.restore(backup)
             await served.write("c", "d", "e")
             await served.mint.authority.denylist.pull(served.mint.authority.store)
+            await reapply(served.mint.authority)
             return await served.store.clients.get("service")
 
         served.failing.troubles["clients.get"] = go_back
@@ -134,9 +135,27 @@ async def test_a_heartbeat_names_no_place_in_a_log_that_was_started_over(served:
         await served.timers.advance(HEARTBEAT)
         (beat,) = reader.take()
     assert log.epoch == 1
-    assert [entry["jti"] for entry in told.data] == ["c", "d", "e"]
+    assert [entry["jti"] for entry in told.data] == ["c", "d", "e", "a", "b"]
     assert beat.is_heartbeat
-    assert told.id == beat.id == log.position(3)
+    assert told.id == beat.id == log.position(5)
+
+
+@pytest.mark.spec("invariant I11", "invariant I6")
+async def test_nothing_says_that_nothing_was_missed_while_the_store_lacks_what_the_node_knows(served: Served) -> None:
+    """A reader that comes now would not hear of it."""
+    backup = served.store.snapshot()
+    await served.revoke("a")
+    served.store.restore(backup)
+    await served.timers.advance(LONGEST)
+    async with served.reader() as reader:
+        await served.timers.advance(2 * HEARTBEAT)
+        assert reader.take() == []
+        await reapply(served.mint.authority)
+        await served.timers.advance(HEARTBEAT)
+        told, *beats = reader.take()
+    assert [entry["jti"] for entry in told.data] == ["a"]
+    assert beats
+    assert all(beat.is_heartbeat for beat in beats)
 
 
 @pytest.mark.spec("invariant I11")

@@ -19,7 +19,7 @@ from mintmark.authority.model import (
     SigningKey,
     User,
 )
-from mintmark.authority.ports import Advance, Store
+from mintmark.authority.ports import Advance, Lease, Store
 from mintmark.oauth.revocations import Revocation
 from mintmark.storage.memory import MemoryStore
 from mintmark.storage.sqlite import SQLiteStore
@@ -148,6 +148,10 @@ def secret(version: int = 1, **members: Any) -> ServerSecret:
 
 def revocation(value: str = "jti1", **members: Any) -> Revocation:
     return Revocation(**{"kind": "jti", "value": value, "expires_at": NOW + 100, **members})
+
+
+def lease(holder: str = "one", **members: Any) -> Lease:
+    return Lease(**{"name": "upkeep", "holder": holder, "fence": 1, "beat": 0, **members})
 
 
 async def events(store: Store) -> list[str]:

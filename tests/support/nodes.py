@@ -94,10 +94,10 @@ class PlainPasswords:
 class NoLimiter:
     """Nobody is slowed down."""
 
-    def take(self, purpose: str, who: str, *, burst: int, period: int) -> int:
+    async def take(self, purpose: str, who: str, *, burst: int, period: int) -> int:
         return 0
 
-    def give_back(self, purpose: str, who: str, *, period: int) -> None:
+    async def give_back(self, purpose: str, who: str, *, period: int) -> None:
         pass
 
 

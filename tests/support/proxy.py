@@ -1,4 +1,4 @@
-"""A TCP proxy on loopback that can be cut, can swallow what it should carry, and can be mended."""
+"""A TCP proxy on this machine that can be cut, can swallow what it should carry, and can be mended."""
 
 import contextlib
 import socket
@@ -30,15 +30,17 @@ class _Pair:
 
 
 class Proxy:
-    """Carries connections from ``port`` to another port of this machine.
+    """Carries connections from ``port`` to another port of loopback.
 
     Attributes:
+        host: The address of this machine at which it listens.
         port: Where it listens.
     """
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, host: str = "127.0.0.1") -> None:
         self._target = target
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.host = host
+        self._listener = socket.create_server((host, 0))
         self.port: int = self._listener.getsockname()[1]
         self._pairs: set[_Pair] = set()
         self._state = threading.Condition()

@@ -94,7 +94,7 @@ async def authenticate(authority: Authority, credentials: Credentials) -> Client
     """
     client = await authority.store.clients.get(credentials.client_id)
     if client is None:
-        raise _slowed(authority, credentials.address, "", "unknown client")
+        raise await _slowed(authority, credentials.address, "", "unknown client")
     if client.disabled_at is not None:
         raise invalid_client(f"{client.client_id} is disabled")
     if not client.is_confidential:
@@ -106,13 +106,13 @@ async def authenticate(authority: Authority, credentials: Credentials) -> Client
     digest = digest_of(credentials.client_secret)
     matches = [hmac.compare_digest(digest, stored) for stored in client.secret_digests]
     if not any(matches):
-        raise _slowed(authority, credentials.address, client.client_id, f"wrong secret for {client.client_id}")
+        raise await _slowed(authority, credentials.address, client.client_id, f"wrong secret for {client.client_id}")
     return client
 
 
-def _slowed(authority: Authority, address: str, client_id: str, detail: str) -> OAuthError:
+async def _slowed(authority: Authority, address: str, client_id: str, detail: str) -> OAuthError:
     who = f"{source_of(address)} {client_id}"
-    wait = authority.limiter.take("client secret", who, burst=_BURST, period=_PERIOD)
+    wait = await authority.limiter.take("client secret", who, burst=_BURST, period=_PERIOD)
     if wait:
         return OAuthError(
             "temporarily_unavailable",

@@ -1,20 +1,28 @@
 """The authority put together: its policy, its ports and what it keeps in memory. Use cases take it as first argument."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from mintmark.authority import keyring as keyrings
 from mintmark.authority.denylist import Denylist
 from mintmark.authority.keyring import Keyring
+from mintmark.authority.meter import Meter
 from mintmark.authority.model import Client
 from mintmark.authority.policy import Policy
-from mintmark.authority.ports import Clock, Limiter, Passwords, Randomness, Signer, Store
+from mintmark.authority.ports import Clock, Lease, Limiter, Passwords, Randomness, RevocationStream, Signer, Store
 from mintmark.authority.seen import SeenTokens
 from mintmark.authority.targeting import Landscape, authority_as_resource
 
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """Everything a use case needs. Made by ``bootstrap`` only."""
+    """Everything a use case needs. Made by ``bootstrap`` only.
+
+    Attributes:
+        expired: How much of each kind this node has removed since it started: the kinds of ``Store.sweep``, and
+            ``denylist_entries`` from its own memory.
+        stream: Where nodes tell each other of revocations beside the store; ``None`` without Redis.
+    """
 
     policy: Policy
     store: Store
@@ -26,10 +34,13 @@ class Authority:
     keyring: Keyring
     denylist: Denylist
     seen: SeenTokens = field(default_factory=SeenTokens)
+    stream: RevocationStream | None = None
+    meter: Meter = field(default_factory=Meter)
+    expired: Counter[str] = field(default_factory=Counter)
 
     async def start(self) -> None:
         """Bring keys and revocations up to date with the store; must have happened before the first request."""
-        await keyrings.keep_up(self.keyring, self.store, self.clock)
+        await keyrings.found(self.keyring, self.store, self.clock)
         await self.denylist.pull(self.store)
 
     async def catch_up(self) -> None:
@@ -37,12 +48,22 @@ class Authority:
         await self.keyring.refresh(self.store)
         await self.denylist.pull(self.store)
 
-    async def upkeep(self, limit: int) -> dict[str, int]:
-        """Do the chores that are due: the key schedule, and at most ``limit`` rows of each kind swept away."""
-        changed = await keyrings.keep_up(self.keyring, self.store, self.clock)
-        now = self.clock.now()
-        swept = await self.store.sweep(now, limit)
-        self.denylist.forget(now)
+    def forget(self) -> None:
+        """Drop from this node's memory what has expired; for every node to do."""
+        self.expired["denylist_entries"] += self.denylist.forget(self.clock.now())
+
+    async def upkeep(self, limit: int, lease: Lease | None = None) -> dict[str, int]:
+        """Do the chores that one node does for all: the key schedule, and at most ``limit`` rows of each kind swept away.
+
+        Returns the counts of ``Store.sweep``, and ``keys_changed``.
+
+        Raises:
+            SupersededError: With ``lease``: another node does them by now.
+        """
+        changed = await keyrings.keep_up(self.keyring, self.store, self.clock, lease)
+        swept = await self.store.sweep(self.clock.now(), limit, lease)
+        self.expired.update(swept)
+        self.forget()
         return {**swept, "keys_changed": len(changed)}
 
     async def landscape(self, client: Client, role_names: tuple[str, ...]) -> Landscape:

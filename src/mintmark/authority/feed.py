@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from mintmark.oauth.revocations import KEPT_BEYOND_EXPIRY, Revocation, to_wire
+from mintmark.oauth.revocations import KEPT_BEYOND_EXPIRY, Revocation, WireEntry, from_wire, to_wire
 
 START: Final = "0"
 """The position before every entry."""
@@ -77,6 +77,13 @@ class FeedLog:
         lines = self._lines[first : first + limit]
         last = first + len(lines)
         return Page(b",".join(lines), len(lines), self._cursors[last - 1] if lines else cursor, last == len(self))
+
+    def entries(self, cursor: int, limit: int) -> list[Revocation]:
+        """Return at most ``limit`` entries above ``cursor``, each with its own."""
+        first = bisect_right(self._cursors, cursor)
+        named = zip(self._cursors[first : first + limit], self._lines[first : first + limit], strict=True)
+        found = (from_wire(msgspec.json.decode(line, type=WireEntry), cursor=own) for own, line in named)
+        return [entry for entry in found if entry is not None]
 
     def position(self, cursor: int) -> str:
         """Return the text that names the entry at ``cursor`` to those who read."""

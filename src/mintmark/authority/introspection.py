@@ -30,6 +30,7 @@ async def introspect(authority: Authority, caller: Client, token: str) -> dict[s
         or not authority.keyring.secrets.is_genuine(presented, grant)
         or grant.client_id != caller.client_id
         or grant.ended_at is not None
+        or authority.denylist.has_ended(grant.gid)
         or grant.generation != presented.generation
         or now >= min(grant.idle_expires_at, grant.expires_at)
     ):

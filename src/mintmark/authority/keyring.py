@@ -9,7 +9,7 @@ from mintmark.authority import keys as schedule
 from mintmark.authority.derivation import SECRET_BYTES, Secrets
 from mintmark.authority.model import AuditEvent, ServerSecret, SigningKey
 from mintmark.authority.policy import Policy
-from mintmark.authority.ports import Clock, Randomness, Store
+from mintmark.authority.ports import Clock, Lease, Randomness, Store
 from mintmark.authority.wrapping import MasterKeys
 from mintmark.jose import jwk
 from mintmark.jose.algorithms import Algorithm
@@ -92,25 +92,49 @@ class Keyring:
         )
 
 
-async def keep_up(keyring: Keyring, store: Store, clock: Clock) -> list[SigningKey]:
+async def found(keyring: Keyring, store: Store, clock: Clock) -> list[SigningKey]:
+    """Make what nothing can be issued without: the server secret, and keys where none may sign; return what changed.
+
+    The first node of all does not wait for a lease, and neither does an algorithm that was just configured.
+    """
+    now = clock.now()
+    await _first_secret(keyring, store, now)
+    await keyring.refresh(store)
+    algorithms = keyring.policy.signing_algorithms
+    if all(schedule.active(keyring.rows, alg, now) is not None for alg in algorithms):
+        return []
+    return await keep_up(keyring, store, clock)
+
+
+async def keep_up(keyring: Keyring, store: Store, clock: Clock, lease: Lease | None = None) -> list[SigningKey]:
     """Do what the schedule asks for (first keys, successors, retirements, removals); return what changed.
 
     Safe to run on every node at any time: the change is a compare-and-set on the whole schedule, and whoever loses
     the race finds nothing left to do.
+
+    Raises:
+        SupersededError: With ``lease``: somebody else holds it by now.
     """
     now = clock.now()
     await _first_secret(keyring, store, now)
     await keyring.refresh(store)
     changed = schedule.upkeep(keyring.rows, keyring.policy, now, keyring.make)
-    if changed and await change(keyring, store, changed, AuditEvent(at=now, event="keys.scheduled")):
+    audit = AuditEvent(at=now, event="keys.scheduled")
+    if changed and await change(keyring, store, changed, audit, lease):
         return changed
     return []
 
 
-async def change(keyring: Keyring, store: Store, changed: Sequence[SigningKey], audit: AuditEvent) -> bool:
-    """Commit changed rows if the schedule still is the one this node read; tell whether it was, and read it again."""
+async def change(
+    keyring: Keyring, store: Store, changed: Sequence[SigningKey], audit: AuditEvent, lease: Lease | None = None
+) -> bool:
+    """Commit changed rows if the schedule still is the one this node read; tell whether it was, and read it again.
+
+    Raises:
+        SupersededError: With ``lease``: somebody else holds it by now.
+    """
     named = replace(audit, detail={**audit.detail, "kids": " ".join(key.kid for key in changed)})
-    done = await store.keys.change(keyring.rows, changed, audit=named)
+    done = await store.keys.change(keyring.rows, changed, audit=named, lease=lease)
     await keyring.refresh(store)
     return done
 

@@ -65,7 +65,7 @@ async def sign_in(
         OAuthError: ``temporarily_unavailable`` if too many passwords are waiting to be checked.
     """
     attempt = SignInAttempt(authority.limiter, account=email.casefold()[:320], address=address)
-    if wait := attempt.charge():
+    if wait := await attempt.charge():
         return NotSignedIn(wait)
     user = await authority.store.users.by_email(email)
     is_alive = user is not None and user.disabled_at is None
@@ -76,7 +76,7 @@ async def sign_in(
         user = await _rehash(authority, user, password)
         signed_in = await open_session(authority, user, cookie, user_agent)
         if signed_in is not None:
-            attempt.succeed()
+            await attempt.succeed()
             return signed_in
     subject = None if user is None else user.subject
     audit = AuditEvent(at=authority.clock.now(), event="sign_in.failed", subject=subject)

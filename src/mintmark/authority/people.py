@@ -82,7 +82,7 @@ async def change_password(
     Raises:
         UnacceptableError: The current password is wrong or the new one is not acceptable.
     """
-    if wait := authority.limiter.take("password", user.subject, burst=5, period=30):
+    if wait := await authority.limiter.take("password", user.subject, burst=5, period=30):
         raise UnacceptableError(f"Too many attempts; try again in {wait} seconds")
     if not await authority.passwords.verify(user.password_hash, current):
         raise UnacceptableError("The current password is not right")

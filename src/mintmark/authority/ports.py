@@ -378,6 +378,22 @@ class Replays(Protocol):
         ...
 
 
+class Shared(Protocol):
+    """What nodes share beside the store, such as Redis. It may be away at any time; each feature says what it does then.
+
+    Attributes:
+        is_up: Whether it answered when it was asked last.
+        failures: How often it did not, since the process began.
+    """
+
+    is_up: bool
+    failures: int
+
+    async def check(self) -> None:
+        """Raise ``StoreUnavailableError`` unless it answers."""
+        ...
+
+
 class Audit(Protocol):
     """The audit log."""
 
@@ -423,8 +439,12 @@ class Store(Protocol):
         token is dead (``access_expires_at`` passed). Until then reuse detection needs it (invariant I10). A session
         goes with either limit, a revocation ``KEPT_BEYOND_EXPIRY`` seconds after its ``expires_at``, a key at its ``removed_at``.
 
+        The kinds are ``grants_expired``, ``grants_ended``, ``sessions_expired``, ``revocations`` and ``keys``;
+        ``grants_postponed`` says how many were looked at and are still needed. What is looked at is bounded as well, so
+        that a batch takes as long however much is due: while the counts add up to ``limit`` there may be more.
+
         Raises:
-            SupersededError: With ``lease``: its name is held under a higher fence by now.
+            SupersededError: With ``lease``: somebody else holds it by now.
         """
         ...
 

@@ -28,18 +28,18 @@ class SignInAttempt:
         self._limiter = limiter
         self._charges = (("sign-in", f"{source} {account}", _ACCOUNT), ("sign-in source", source, _ADDRESS))
 
-    def charge(self) -> int:
+    async def charge(self) -> int:
         """Charge it; return 0, or after how many seconds to try again (then nothing is charged)."""
         charged: list[tuple[str, str, int]] = []
         for purpose, who, (burst, period) in self._charges:
-            if wait := self._limiter.take(purpose, who, burst=burst, period=period):
+            if wait := await self._limiter.take(purpose, who, burst=burst, period=period):
                 for paid_purpose, paid_who, paid_period in charged:
-                    self._limiter.give_back(paid_purpose, paid_who, period=paid_period)
+                    await self._limiter.give_back(paid_purpose, paid_who, period=paid_period)
                 return wait
             charged.append((purpose, who, period))
         return 0
 
-    def succeed(self) -> None:
+    async def succeed(self) -> None:
         """Take the charge back: it was no guess."""
         for purpose, who, (_, period) in self._charges:
-            self._limiter.give_back(purpose, who, period=period)
+            await self._limiter.give_back(purpose, who, period=period)

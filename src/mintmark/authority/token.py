@@ -135,22 +135,31 @@ async def _from_grant(
     """Take a grant one step: the same act for a code and for a refresh token (ADR 0001)."""
     now = authority.clock.now()
     presented = derivation.parse(presented_token, purpose)
+    misfits = authority.meter.misfits
     if presented is None:
+        misfits["garbage"] += 1
         raise invalid_grant("not a token of ours")
-    for _ in range(_ATTEMPTS):
+    for attempt in range(_ATTEMPTS):
         grant = await authority.store.grants.get(presented.grant_id)
         if grant is None or not authority.keyring.secrets.is_genuine(presented, grant):
+            misfits["garbage"] += 1
             raise invalid_grant("no such grant, or a forged token")
         decision = decide(grant, presented.generation, now)
         match decision:
             case Refuse():
+                if grant.client_id != client.client_id:
+                    misfits["foreign_client"] += 1
                 raise invalid_grant(decision.detail)
             case EndGrant():
                 await _end(authority, grant, decision, now)
+                misfits["code" if decision.reason == "code_reuse" else "stale"] += 1
                 raise invalid_grant(decision.reason)
             case Proceed():
                 response = await _proceed(authority, client, grant, decision, scope, resources, now)
                 if response is not None:
+                    authority.meter.verdicts[decision.verdict] += 1
+                    if decision.verdict == "replayed":
+                        misfits["race" if attempt else "lost_response"] += 1
                     return response
             case _:
                 assert_never(decision)
@@ -178,6 +187,9 @@ async def _proceed(
     now: int,
 ) -> TokenResponse | None:
     """Sign, then commit; ``None`` if the row moved on in between."""
+    if authority.denylist.has_ended(grant.gid):
+        # The row went back in time, and nobody has ended the grant again yet (invariant I11).
+        raise invalid_grant("revoked before the store went back in time")
     user = await authority.store.users.get(grant.subject)
     if user is None or user.disabled_at is not None:
         raise invalid_grant("the user is gone or disabled")

@@ -1,7 +1,7 @@
 """Settings in, a running authority out."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from starlette.routing import Router
 
@@ -20,6 +20,7 @@ from mintmark.storage.remembered import RememberingStore
 from mintmark.system.limiting import MemoryLimiter
 from mintmark.system.passwords import Argon2Passwords
 from mintmark.system.signing import PoolSigner
+from mintmark.web.forwarded import behind_proxies
 from mintmark.web.routes import UNKNOWN_BELOW, unknown_endpoint, web_routes
 from mintmark.web.streaming import Feed
 
@@ -75,19 +76,23 @@ async def running(settings: Settings, world: World | None = None) -> AsyncIterat
         await store.close()
 
 
-def application(authority: Authority, feed: Feed | None = None) -> ASGIApp:
+def application(authority: Authority, feed: Feed | None = None, *, trusted_proxies: Sequence[str] = ()) -> ASGIApp:
     """Return the ASGI application of a started authority: the JSON edge, the HTML edge, and answers for the rest.
 
-    Whoever has to end the streams when the server stops passes the ``feed`` to close then.
+    Args:
+        authority: Started.
+        feed: To close when the server stops, so that the streams end.
+        trusted_proxies: Addresses or networks whose word on the client's address is taken.
     """
-    json_unknown, html_unknown = unknown_endpoint(), unknown_page(authority)
+    json_unknown, html_unknown = unknown_endpoint(authority), unknown_page(authority)
 
     async def unknown(scope: Scope, receive: Receive, send: Send) -> None:
         is_json = scope["path"].startswith(UNKNOWN_BELOW)
         await (json_unknown if is_json else html_unknown)(scope, receive, send)
 
-    return Router(
+    router = Router(
         [*web_routes(authority, feed or Feed(authority)), *page_routes(authority)],
         redirect_slashes=False,
         default=unknown,
     )
+    return behind_proxies(router, trusted_proxies)

@@ -135,7 +135,7 @@ async def answer(
     config = uvicorn.Config(
         application,
         http=protocol,
-        # Until trusted proxies can be configured, nobody may say what address a request came from.
+        # The application knows which proxies may say what address a request came from (`web.forwarded`).
         proxy_headers=False,
         ws="none",
         lifespan="off",

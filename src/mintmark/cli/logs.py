@@ -2,9 +2,12 @@
 
 import logging
 import sys
+from collections.abc import MutableMapping
 from typing import Any, Final
 
 import structlog
+
+from mintmark.asgi import request_id
 
 _LEVELS: Final = {name: getattr(logging, name.upper()) for name in ("debug", "info", "warning", "error", "critical")}
 
@@ -17,6 +20,13 @@ class _Forward(logging.Handler):
         if record.exc_info and record.exc_info[0] is not None:
             detail["kind"] = record.exc_info[0].__name__
         structlog.get_logger(record.name).log(record.levelno, record.getMessage(), **detail)
+
+
+def _with_request_id(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Say which request a line belongs to, whoever wrote it."""
+    if identity := request_id.get():
+        line["request_id"] = identity
+    return line
 
 
 def configure(level: str, style: str) -> None:
@@ -35,6 +45,7 @@ def configure(level: str, style: str) -> None:
         )
     )
     processors: list[Any] = [
+        _with_request_id,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]

@@ -1,6 +1,7 @@
 """The command ``mintmark``: what there is, found by name and imported when called, so that it starts quickly."""
 
 import importlib
+import keyword
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -29,6 +30,8 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "keys": "Signing keys: look, rotate, retire, export.",
         "token": "Tokens: look into one, take one back, issue one.",
         "audit": "The audit log: who did what, when.",
+        "export": "Write everything in the database into one file.",
+        "import": "Take what `mintmark export` wrote into an empty database.",
     },
     "This command line": {
         "completion": "Print the script that completes mintmark's commands in a shell.",
@@ -52,7 +55,8 @@ class LazyGroup(RefusingInJson):
         name = ALIASES.get(cmd_name, cmd_name)
         if name not in NAMES:
             return None
-        found: click.Command = importlib.import_module(f"mintmark.cli.{name}").command
+        module = f"{name}_" if keyword.iskeyword(name) else name
+        found: click.Command = importlib.import_module(f"mintmark.cli.{module}").command
         return found
 
     def names(self, ctx: click.Context) -> Sequence[str]:  # noqa: ARG002

@@ -61,5 +61,6 @@ async def _serve(settings: "Settings", listener: "socket.socket") -> None:
                 patience=PATIENCE,
                 cleanup_interval=settings.cleanup_interval,
                 cleanup_batch=settings.cleanup_batch,
+                trusted_proxies=settings.trusted_proxies,
             )
     say("mintmark has stopped.")

@@ -1,7 +1,7 @@
 """Serving an authority on a socket until a signal says stop: what ``serve`` and ``dev`` share."""
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from mintmark.asgi import CUT_OFF
 from mintmark.authority.core import Authority
@@ -26,6 +26,7 @@ async def serve(  # the numbers are settings
     patience: int,
     cleanup_interval: int,
     cleanup_batch: int,
+    trusted_proxies: Sequence[str] = (),
     feed: Feed | None = None,
 ) -> None:
     """Answer requests until SIGINT or SIGTERM, then finish those under way; at most ``patience`` seconds.
@@ -35,7 +36,7 @@ async def serve(  # the numbers are settings
     feed = feed or Feed(authority)
     async with chores(authority, cleanup_interval=cleanup_interval, cleanup_batch=cleanup_batch):
         await listening.answer(
-            application(authority, feed),
+            application(authority, feed, trusted_proxies=trusted_proxies),
             listener,
             on_ready=on_ready,
             on_stop=feed.close,

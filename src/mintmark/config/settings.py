@@ -7,7 +7,7 @@ import base64
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from ipaddress import ip_address
+from ipaddress import IPv6Network, ip_address, ip_network
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
@@ -253,6 +253,14 @@ class Settings(BaseSettings):
             raise ValueError("must be the path of a file, or `memory:`")
         return value
 
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _sound_proxies(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            if problem := _proxy_problem(text):
+                raise ValueError(problem)
+        return value
+
     @field_validator("previous_master_keys")
     @classmethod
     def _distinct_keys(cls, value: tuple[SecretBytes, ...], info: ValidationInfo) -> tuple[SecretBytes, ...]:
@@ -321,6 +329,23 @@ class Settings(BaseSettings):
             session_idle_lifetime=self.session_idle_lifetime,
             id_token_lifetime=self.id_token_lifetime,
         )
+
+
+def _proxy_problem(text: str) -> str | None:
+    try:
+        network = ip_network(text)
+    except ValueError:
+        return (
+            "must be addresses or networks such as 192.0.2.7, 192.0.2.0/24 or 2001:db8::/64: no names, no ports, "
+            "and no bits of a network's address beyond its length"
+        )
+    if "%" in text:
+        return "must name addresses without a zone"
+    if network.prefixlen == 0:
+        return "must not name everybody: whoever may be a proxy may say where a request came from"
+    if isinstance(network, IPv6Network) and network.network_address.ipv4_mapped is not None:
+        return "must name IPv4 addresses as such, without ::ffff: before them"
+    return None
 
 
 def issuer_problem(issuer: str) -> str | None:

@@ -6,13 +6,16 @@ subject (``sub``) or to a client (``client_id``), or all that one key signed (``
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar, get_args
 
 import msgspec
 
 from mintmark.jose.jwt import MAX_LEEWAY
 
+_Named = Literal["jti", "gid", "kid"]
+_Dated = Literal["sub", "client_id"]
 RevocationKind = Literal["jti", "gid", "sub", "client_id", "kid"]
+KINDS: Final[tuple[RevocationKind, ...]] = get_args(RevocationKind)
 
 KEPT_BEYOND_EXPIRY: Final = MAX_LEEWAY
 """Seconds an entry is kept after its ``expires_at``: whoever forgives that a token is over needs it until then."""
@@ -50,6 +53,15 @@ def to_wire(entry: Revocation) -> WireEntry:
     return WireEntry(**{entry.kind: entry.value}, before=entry.before, exp=entry.expires_at)
 
 
+def from_wire(wire: WireEntry, cursor: int = 0) -> Revocation | None:
+    """Return what the feed carries as an entry; ``None`` unless it names exactly one thing of a kind we know."""
+    named = [(kind, value) for kind in KINDS if (value := getattr(wire, kind)) is not None]
+    if len(named) != 1:
+        return None
+    ((kind, value),) = named
+    return Revocation(kind=kind, value=value, before=wire.before, expires_at=wire.exp, cursor=cursor)
+
+
 class RevocationTable:
     """Entries in memory, and whether they hit a token. One thread writes; any number may ask meanwhile."""
 
@@ -70,12 +82,35 @@ class RevocationTable:
         """Add an entry; two for the same thing count together."""
         match kind:
             case "jti" | "gid" | "kid":
-                named = self._jtis if kind == "jti" else self._gids if kind == "gid" else self._kids
+                named = self._named(kind)
                 named[value] = max(expires_at, named.get(value, 0))
             case "sub" | "client_id":
-                dated = self._subs if kind == "sub" else self._client_ids
+                dated = self._dated(kind)
                 known = dated.get(value)
                 dated[value] = (before, expires_at) if known is None else _both(known, (before, expires_at))
+
+    def covers(self, entry: Revocation) -> bool:
+        """Tell whether all that ``entry`` revokes is in the table, for as long."""
+        match entry.kind:
+            case "jti" | "gid" | "kid":
+                return self._named(entry.kind).get(entry.value, -1) >= entry.expires_at
+            case "sub" | "client_id":
+                known = self._dated(entry.kind).get(entry.value)
+                return known is not None and _both(known, (entry.before, entry.expires_at)) == known
+
+    def entries(self) -> list[Revocation]:
+        """Return all of it, each thing once, without cursors."""
+        named: tuple[_Named, ...] = ("jti", "gid", "kid")
+        dated: tuple[_Dated, ...] = ("sub", "client_id")
+        return [
+            Revocation(kind=kind, value=value, expires_at=expires_at)
+            for kind in named
+            for value, expires_at in self._named(kind).items()
+        ] + [
+            Revocation(kind=kind, value=value, before=before, expires_at=expires_at)
+            for kind in dated
+            for value, (before, expires_at) in self._dated(kind).items()
+        ]
 
     def forget(self, now: int) -> int:
         """Drop the entries nobody can need any more (`KEPT_BEYOND_EXPIRY`); return how many."""
@@ -100,6 +135,12 @@ class RevocationTable:
             or (self._subs and _is_before(self._subs.get(claims.get("sub", "")), claims))
             or (self._client_ids and _is_before(self._client_ids.get(claims.get("client_id", "")), claims))
         )
+
+    def _named(self, kind: _Named) -> dict[str, int]:
+        return self._jtis if kind == "jti" else self._gids if kind == "gid" else self._kids
+
+    def _dated(self, kind: _Dated) -> dict[str, tuple[int | None, int]]:
+        return self._subs if kind == "sub" else self._client_ids
 
 
 def _is_before(entry: tuple[int | None, int] | None, claims: Mapping[str, Any]) -> bool:

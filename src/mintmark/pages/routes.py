@@ -56,4 +56,4 @@ def _endpoint(authority: Authority, path: str, handler: PageHandler, methods: tu
     def render(error: OAuthError) -> Reply:
         return error_page(authority.policy, error)
 
-    return endpoint(handle, methods, render, path=path)
+    return endpoint(handle, methods, render, path=path, meter=authority.meter)

@@ -1,7 +1,7 @@
 """The store in memory, for tests and trials. No verb awaits anything in between, so each is whole."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import replace
 from typing import Generic, TypeVar
 
 from mintmark.authority.model import (
@@ -16,59 +16,17 @@ from mintmark.authority.model import (
     SigningKey,
     User,
 )
-from mintmark.authority.ports import Advance, AlreadyExistsError, GrantSelector, StoreUnavailableError
+from mintmark.authority.ports import Advance, AlreadyExistsError, GrantSelector, Lease
 from mintmark.oauth.revocations import Revocation
 from mintmark.storage import rules
+from mintmark.storage.memory_tables import Disk, Tables
 
 Item = TypeVar("Item")
 Key = TypeVar("Key", str, bytes, int)
 
 
-@dataclass(slots=True)
-class _Tables:
-    clients: dict[str, Client] = field(default_factory=dict)
-    resources: dict[str, Resource] = field(default_factory=dict)
-    roles: dict[str, Role] = field(default_factory=dict)
-    users: dict[str, User] = field(default_factory=dict)
-    grants: dict[bytes, Grant] = field(default_factory=dict)
-    sessions: dict[bytes, Session] = field(default_factory=dict)
-    consents: dict[tuple[str, str], Consent] = field(default_factory=dict)
-    signing_keys: dict[str, SigningKey] = field(default_factory=dict)
-    server_secrets: dict[int, ServerSecret] = field(default_factory=dict)
-    revocations: dict[int, Revocation] = field(default_factory=dict)
-    cursors: dict[str, int] = field(default_factory=lambda: {"last": 0})
-    audit: dict[int, AuditEvent] = field(default_factory=dict)
-
-    def copy(self) -> "_Tables":
-        """Return a copy; rows are frozen, so the dictionaries are all there is to copy."""
-        return _Tables(**{each.name: dict(getattr(self, each.name)) for each in fields(self)})
-
-    def record(self, event: AuditEvent) -> None:
-        """Append to the audit log."""
-        self.audit[len(self.audit)] = event
-
-    def revoke(self, revocation: Revocation) -> None:
-        """Append to the revocations; a cursor is never given twice."""
-        self.cursors["last"] += 1
-        self.revocations[self.cursors["last"]] = replace(revocation, cursor=self.cursors["last"])
-
-
-class _Disk:
-    """The tables, while the store is open."""
-
-    def __init__(self) -> None:
-        self.content = _Tables()
-        self.is_closed = False
-
-    @property
-    def tables(self) -> _Tables:
-        if self.is_closed:
-            raise StoreUnavailableError("the store is closed")
-        return self.content
-
-
 class _Directory(Generic[Item]):
-    def __init__(self, disk: _Disk, name: str, key: Callable[[Item], str]) -> None:
+    def __init__(self, disk: Disk, name: str, key: Callable[[Item], str]) -> None:
         self._disk = disk
         self._name = name
         self._key = key
@@ -121,7 +79,7 @@ class _Users(_Directory[User]):
 
 
 class _Grants:
-    def __init__(self, disk: _Disk) -> None:
+    def __init__(self, disk: Disk) -> None:
         self._disk = disk
 
     async def get(self, grant_id: bytes) -> Grant | None:
@@ -191,7 +149,7 @@ class _Grants:
 
 
 class _Sessions:
-    def __init__(self, disk: _Disk) -> None:
+    def __init__(self, disk: Disk) -> None:
         self._disk = disk
 
     async def get(self, digest: bytes) -> Session | None:
@@ -237,7 +195,7 @@ class _Sessions:
 
 
 class _Consents:
-    def __init__(self, disk: _Disk) -> None:
+    def __init__(self, disk: Disk) -> None:
         self._disk = disk
 
     async def get(self, subject: str, client_id: str) -> Consent | None:
@@ -260,7 +218,7 @@ class _Consents:
 
 
 class _Keys:
-    def __init__(self, disk: _Disk) -> None:
+    def __init__(self, disk: Disk) -> None:
         self._disk = disk
 
     async def signing_keys(self) -> list[SigningKey]:
@@ -273,8 +231,10 @@ class _Keys:
         *,
         revocations: Sequence[Revocation] = (),
         audit: AuditEvent,
+        lease: Lease | None = None,
     ) -> bool:
         tables = self._disk.tables
+        tables.require_held(lease)
         if not rules.are_same_keys(tables.signing_keys, expected):
             return False
         tables.signing_keys.update({key.kid: key for key in changed})
@@ -307,7 +267,7 @@ class _Keys:
 
 
 class _Revocations:
-    def __init__(self, disk: _Disk) -> None:
+    def __init__(self, disk: Disk) -> None:
         self._disk = disk
 
     async def add(self, revocation: Revocation, audit: AuditEvent) -> None:
@@ -320,8 +280,24 @@ class _Revocations:
         return [entry for entry in entries if entry.cursor > cursor][:limit]
 
 
+class _Leases:
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+
+    async def get(self, name: str) -> Lease | None:
+        return self._disk.tables.leases.get(name)
+
+    async def put(self, expected: Lease | None, lease: Lease) -> bool:
+        rules.require_same_lease(expected, lease)
+        leases = self._disk.tables.leases
+        if leases.get(lease.name) != expected:
+            return False
+        leases[lease.name] = lease
+        return True
+
+
 class _Audit:
-    def __init__(self, disk: _Disk) -> None:
+    def __init__(self, disk: Disk) -> None:
         self._disk = disk
 
     async def record(self, event: AuditEvent) -> None:
@@ -345,7 +321,7 @@ class MemoryStore:
     """Everything that is kept, until the process ends. The verbs promise what their ports say."""
 
     def __init__(self) -> None:
-        self._disk = _Disk()
+        self._disk = Disk()
         self.clients: _Directory[Client] = _Directory(self._disk, "clients", lambda client: client.client_id)
         self.resources: _Directory[Resource] = _Directory(self._disk, "resources", lambda resource: resource.resource)
         self.roles: _Directory[Role] = _Directory(self._disk, "roles", lambda role: role.name)
@@ -355,6 +331,7 @@ class MemoryStore:
         self.consents = _Consents(self._disk)
         self.keys = _Keys(self._disk)
         self.revocations = _Revocations(self._disk)
+        self.leases = _Leases(self._disk)
         self.audit = _Audit(self._disk)
 
     def snapshot(self) -> object:
@@ -367,16 +344,23 @@ class MemoryStore:
         Raises:
             TypeError: It is not a snapshot.
         """
-        if not isinstance(snapshot, _Tables):
+        if not isinstance(snapshot, Tables):
             raise TypeError("restore() takes what snapshot() returned")
         self._disk.content = snapshot.copy()
 
-    async def sweep(self, now: int, limit: int) -> dict[str, int]:
+    async def sweep(self, now: int, limit: int, lease: Lease | None = None) -> dict[str, int]:
         """Delete at most ``limit`` rows of each kind that nothing needs any more; return how many of each."""
         tables = self._disk.tables
+        tables.require_held(lease)
+
+        def is_spent(grant: Grant, *, has_ended: bool) -> bool:
+            return (grant.ended_at is not None) is has_ended and rules.is_grant_spent(grant, now)
+
         return {
-            "grants": _drop(tables.grants, lambda grant: rules.is_grant_spent(grant, now), limit),
-            "sessions": _drop(tables.sessions, lambda session: rules.is_session_spent(session, now), limit),
+            "grants_postponed": 0,
+            "grants_ended": _drop(tables.grants, lambda grant: is_spent(grant, has_ended=True), limit),
+            "grants_expired": _drop(tables.grants, lambda grant: is_spent(grant, has_ended=False), limit),
+            "sessions_expired": _drop(tables.sessions, lambda session: rules.is_session_spent(session, now), limit),
             "revocations": _drop(tables.revocations, lambda entry: rules.is_revocation_spent(entry, now), limit),
             "keys": _drop(tables.signing_keys, lambda key: rules.is_key_removed(key, now), limit),
         }

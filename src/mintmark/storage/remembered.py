@@ -6,7 +6,7 @@ that second to a client disabled in it is covered by the revocation, whose ``bef
 
 from typing import Generic, TypeVar
 
-from mintmark.authority.ports import Clock, Directory, Store
+from mintmark.authority.ports import Clock, Directory, Lease, Store
 
 Item = TypeVar("Item")
 
@@ -75,11 +75,12 @@ class RememberingStore:
         self.consents = store.consents
         self.keys = store.keys
         self.revocations = store.revocations
+        self.leases = store.leases
         self.audit = store.audit
 
-    async def sweep(self, now: int, limit: int) -> dict[str, int]:
+    async def sweep(self, now: int, limit: int, lease: Lease | None = None) -> dict[str, int]:
         """Delete what nothing needs any more."""
-        return await self._store.sweep(now, limit)
+        return await self._store.sweep(now, limit, lease)
 
     async def check(self) -> None:
         """Raise ``StoreUnavailableError`` unless the store answers."""

@@ -19,7 +19,7 @@ from mintmark.authority.model import (
     Session,
     SigningKey,
 )
-from mintmark.authority.ports import Advance
+from mintmark.authority.ports import Advance, Lease
 from mintmark.oauth.revocations import Revocation
 
 Item = TypeVar("Item")
@@ -267,3 +267,23 @@ def audit_from_row(row: Row) -> AuditEvent:
 
 def _detail_text(detail: Mapping[str, str | int]) -> str:
     return _text(detail) if detail else "{}"
+
+
+def lease_to_row(lease: Lease) -> Parameters:
+    """Return the parameters of ``LEASE_ADD``."""
+    return lease.name, lease.holder, lease.fence, lease.beat
+
+
+def lease_from_row(row: Row) -> Lease:
+    """Return the lease of a row of ``LEASE_GET``."""
+    return Lease(name=row[0], holder=row[1], fence=row[2], beat=row[3])
+
+
+def lease_change_to_row(expected: Lease, lease: Lease) -> Parameters:
+    """Return the parameters of ``LEASE_PUT``."""
+    return *lease_to_row(expected), lease.holder, lease.fence, lease.beat
+
+
+def lease_hold_to_row(lease: Lease) -> Parameters:
+    """Return the parameters of ``LEASE_HOLD``."""
+    return lease.name, lease.holder, lease.fence

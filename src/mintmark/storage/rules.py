@@ -4,7 +4,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 
 from mintmark.authority.model import AuditEvent, Grant, Session, SigningKey, User
-from mintmark.authority.ports import Advance, GrantSelector
+from mintmark.authority.ports import Advance, GrantSelector, Lease, SupersededError
 from mintmark.oauth.revocations import KEPT_BEYOND_EXPIRY, Revocation
 
 
@@ -105,3 +105,18 @@ def counted(event: AuditEvent, count: int) -> AuditEvent:
 def are_same_keys(stored: Mapping[str, SigningKey], expected: Sequence[SigningKey]) -> bool:
     """Tell whether ``stored`` (by kid) is all of ``expected`` and nothing else, in whatever order."""
     return stored == {key.kid: key for key in expected}
+
+
+def require_same_lease(expected: Lease | None, lease: Lease) -> None:
+    """Refuse to put a lease in the place of another work's.
+
+    Raises:
+        ValueError: The names differ.
+    """
+    if expected is not None and expected.name != lease.name:
+        raise ValueError(f"put() keeps the name: {expected.name!r} is not {lease.name!r}")
+
+
+def superseded(lease: Lease) -> SupersededError:
+    """Return the error for a write under ``lease``, which somebody else holds by now."""
+    return SupersededError(f"{lease.name!r} is no longer held by {lease.holder} under fence {lease.fence}")

@@ -84,15 +84,8 @@ GRANT_END: Final = """
 
 _GRANT_NEEDED: Final = "(access_expires_at > ?1 OR (ended_at IS NULL AND idle_expires_at > ?1 AND expires_at > ?1))"
 
-GRANT_POSTPONE: Final = f"""
-    UPDATE grants SET sweep_at = CASE
-      WHEN access_expires_at > ?1 THEN access_expires_at
-      WHEN idle_expires_at < expires_at THEN idle_expires_at
-      ELSE expires_at
-    END
-    WHERE id IN (SELECT id FROM grants WHERE sweep_at <= ?1 AND {_GRANT_NEEDED} LIMIT ?2)
-"""
-"""Grants that were due and are still needed are looked at again when they could be spent, not before."""
+_GRANTS_DUE: Final = "id IN (SELECT id FROM grants WHERE sweep_at <= ?1 ORDER BY sweep_at LIMIT ?2)"
+"""The grants to look at now. Never more, however many are due: what lies behind them waits for the next batch."""
 
 
 def _selection(selector: GrantSelector, first: int) -> tuple[str, tuple[str | bytes, ...]]:
@@ -180,24 +173,57 @@ def audit_latest(limit: int, subject: str | None, gid: str | None) -> tuple[str,
 
 
 SWEEPS: Final = {
-    "grants": f"""
-        DELETE FROM grants
-        WHERE id IN (SELECT id FROM grants WHERE sweep_at <= ?1 AND NOT {_GRANT_NEEDED} LIMIT ?2)
+    # Looked at again when they could be spent, not before.
+    "grants_postponed": f"""
+        UPDATE grants SET sweep_at = CASE
+          WHEN access_expires_at > ?1 THEN access_expires_at
+          WHEN idle_expires_at < expires_at THEN idle_expires_at
+          ELSE expires_at
+        END
+        WHERE {_GRANTS_DUE} AND {_GRANT_NEEDED}
     """,
-    "sessions": """
-        DELETE FROM sessions
-        WHERE digest IN (SELECT digest FROM sessions WHERE idle_expires_at <= ?1 OR expires_at <= ?1 LIMIT ?2)
+    "grants_ended": f"DELETE FROM grants WHERE {_GRANTS_DUE} AND NOT {_GRANT_NEEDED} AND ended_at IS NOT NULL",
+    "grants_expired": f"DELETE FROM grants WHERE {_GRANTS_DUE} AND NOT {_GRANT_NEEDED} AND ended_at IS NULL",
+    # Two short walks, each along its index: an OR would gather all that is due before it takes the first.
+    "sessions_expired": """
+        DELETE FROM sessions WHERE digest IN (
+          SELECT digest FROM (
+            SELECT digest FROM sessions WHERE idle_expires_at <= ?1 ORDER BY idle_expires_at LIMIT ?2
+          ) AS idle
+          UNION
+          SELECT digest FROM (
+            SELECT digest FROM sessions WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2
+          ) AS over
+          LIMIT ?2
+        )
     """,
     "revocations": f"""
-        DELETE FROM revocations
-        WHERE "cursor" IN (
-            SELECT "cursor" FROM revocations WHERE expires_at <= ?1 - {KEPT_BEYOND_EXPIRY} LIMIT ?2
+        DELETE FROM revocations WHERE "cursor" IN (
+          SELECT "cursor" FROM revocations WHERE expires_at <= CAST(?1 AS BIGINT) - {KEPT_BEYOND_EXPIRY}
+          ORDER BY expires_at LIMIT ?2
         )
     """,
     "keys": """
-        DELETE FROM signing_keys WHERE kid IN (SELECT kid FROM signing_keys WHERE removed_at <= ?1 LIMIT ?2)
+        DELETE FROM signing_keys WHERE kid IN (
+          SELECT kid FROM signing_keys WHERE removed_at <= ?1 ORDER BY removed_at LIMIT ?2
+        )
     """,
 }
-"""By kind: now (1), how many at most (2)."""
+"""By kind: now (1), how many at most (2). Run in this order; the number of rows touched is what ``sweep`` counts."""
+
+LEASE_GET: Final = "SELECT name, holder, fence, beat FROM leases WHERE name = ?1"
+LEASE_ADD: Final = """
+    INSERT INTO leases (name, holder, fence, beat) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (name) DO NOTHING
+"""
+LEASE_PUT: Final = """
+    UPDATE leases SET holder = ?5, fence = ?6, beat = ?7
+    WHERE name = ?1 AND holder = ?2 AND fence = ?3 AND beat = ?4
+"""
+"""One compare-and-set: the lease as it stands (1 to 4), and its new holder, fence and beat (5, 6, 7)."""
+LEASE_HOLD: Final = "UPDATE leases SET fence = fence WHERE name = ?1 AND holder = ?2 AND fence = ?3"
+"""Touches one row if the lease is still held, and keeps it from being taken until the transaction is over.
+
+It is the first statement of a transaction that writes under a lease.
+"""
 
 SCHEMA_VERSION: Final = "SELECT max(version) FROM schema_version"

@@ -14,15 +14,15 @@ class MemoryLimiter:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        # What is kept is when a key is free again: in the past as long as attempts of the burst are left.
+        # What is kept is when the next attempt is free: in the past as long as attempts of the burst are left.
         self._free_at: dict[str, OrderedDict[str, int]] = {}
 
-    def take(self, purpose: str, who: str, *, burst: int, period: int) -> int:
+    async def take(self, purpose: str, who: str, *, burst: int, period: int) -> int:
         """Charge ``who`` with one attempt; return 0, or after how many seconds there is one left (nothing is charged)."""
         now = self._clock.now()
         table = self._free_at.setdefault(purpose, OrderedDict())
         key = who[:_MAX_KEY_CHARS]
-        free_at = max(table.get(key, 0), now - burst * period)
+        free_at = max(table.get(key, 0), now - (burst - 1) * period)
         if free_at > now:
             return free_at - now
         table[key] = free_at + period
@@ -31,7 +31,7 @@ class MemoryLimiter:
             table.popitem(last=False)
         return 0
 
-    def give_back(self, purpose: str, who: str, *, period: int) -> None:
+    async def give_back(self, purpose: str, who: str, *, period: int) -> None:
         """Take back one charge."""
         table, key = self._free_at.get(purpose), who[:_MAX_KEY_CHARS]
         if table is not None and key in table:

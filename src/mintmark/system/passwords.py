@@ -1,8 +1,6 @@
 """Passwords: Argon2id in a bounded pool (RFC 9106), and how easily one is guessed (zxcvbn)."""
 
-import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
 from argon2 import PasswordHasher
@@ -10,6 +8,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.profiles import CHEAPEST, RFC_9106_LOW_MEMORY
 
 from mintmark.oauth.errors import unavailable
+from mintmark.system.threads import Threads
 
 Result = TypeVar("Result")
 
@@ -33,14 +32,17 @@ def judge(password: str, words: tuple[str, ...]) -> str | None:
 
 
 class Argon2Passwords:
-    """Hashes at most ``threads`` passwords at once; each takes 64 MiB and about 0.2 s of a core."""
+    """Hashes at most ``threads`` passwords at once; each takes 64 MiB and about 0.2 s of a core.
+
+    Attributes:
+        pool: The threads.
+    """
 
     def __init__(self, threads: int, *, is_cheap: bool = False) -> None:
         """Make the pool; ``is_cheap`` is for tests and ``mintmark dev`` only."""
         self._hasher = PasswordHasher.from_parameters(CHEAPEST if is_cheap else RFC_9106_LOW_MEMORY)
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="password")
+        self.pool = Threads(threads, "password")
         self._nobody: str | None = None
-        self._waiting = 0
 
     async def hash(self, password: str) -> str:
         """Return the encoded hash of ``password``.
@@ -51,13 +53,9 @@ class Argon2Passwords:
         return await self._work(lambda: self._hasher.hash(_bytes(password)))
 
     async def _work(self, act: Callable[[], Result]) -> Result:
-        if self._waiting >= _MAX_WAITING:
+        if self.pool.in_use + self.pool.waiting >= _MAX_WAITING:
             raise unavailable("too many passwords are waiting to be checked", retry_after=5)
-        self._waiting += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, act)
-        finally:
-            self._waiting -= 1
+        return await self.pool.run(act)
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
         """Tell whether ``password`` belongs to ``password_hash``; ``None`` takes as long and says no (ASVS 6.3.8)."""
@@ -83,7 +81,7 @@ class Argon2Passwords:
 
     def close(self) -> None:
         """Let the threads go."""
-        self._pool.shutdown(wait=False)
+        self.pool.close()
 
 
 def _bytes(password: str) -> bytes:

@@ -1,10 +1,17 @@
 """Is the process up, and can it do its work?"""
 
+import asyncio
+from typing import Final
+
 from mintmark.asgi import Incoming, Reply
 from mintmark.authority import keys as schedule
 from mintmark.authority.core import Authority
 from mintmark.authority.ports import StoreUnavailableError
 from mintmark.web.rendering import json_reply
+from mintmark.web.streaming import Feed
+
+_PATIENCE: Final = 2.0
+"""Seconds that the database may take to answer: whoever asks for our readiness does not wait for ever."""
 
 
 async def livez(_authority: Authority, _incoming: Incoming) -> Reply:
@@ -12,12 +19,17 @@ async def livez(_authority: Authority, _incoming: Incoming) -> Reply:
     return json_reply({"status": "up"})
 
 
-async def readyz(authority: Authority, _incoming: Incoming) -> Reply:
-    """Return 200 if the database answers and every algorithm has a key that signs, else 503 with what is missing."""
-    problems = []
+async def readyz(feed: Feed, authority: Authority, _incoming: Incoming) -> Reply:
+    """Return 200 if requests should come here, else 503 with what is missing.
+
+    They should if the database answers and has a schema that this version knows, every algorithm has a key that signs,
+    and the server was not told to stop: a node that is about to leave says so while it still answers.
+    """
+    problems = ["draining"] if feed.stopped.done() else []
     try:
-        await authority.store.check()
-    except StoreUnavailableError:
+        async with asyncio.timeout(_PATIENCE):
+            await authority.store.check()
+    except (StoreUnavailableError, TimeoutError):
         problems.append("database")
     now = authority.clock.now()
     problems += [

@@ -39,7 +39,7 @@ def web_routes(authority: Authority, feed: Feed) -> list[BaseRoute]:
         route(PATHS["jwks_uri"], well_known.jwks, get, is_cors=True),
         *(route(path, well_known.metadata, get, is_cors=True) for path in documents),
         route("/livez", health.livez, get),
-        route("/readyz", health.readyz, get),
+        route("/readyz", partial(health.readyz, feed), get),
     ]
 
 
@@ -47,13 +47,13 @@ UNKNOWN_BELOW: Final = (f"{PREFIX}/", "/.well-known/")
 """Below these, what is not there is answered in the protocol's dialect too."""
 
 
-def unknown_endpoint() -> Endpoint:
+def unknown_endpoint(authority: Authority) -> Endpoint:
     """Return what answers there."""
 
     async def refuse(_incoming: Incoming) -> Reply:
         raise OAuthError("invalid_request", "There is no such endpoint", status=404)
 
-    return endpoint(refuse, ("GET", "POST"), error_reply, path="(unknown)")
+    return endpoint(refuse, ("GET", "POST"), error_reply, path="(unknown)", meter=authority.meter)
 
 
 def _route(
@@ -68,4 +68,4 @@ def _route(
     async def handler(incoming: Incoming) -> Reply | Stream:
         return await answer(authority, incoming)
 
-    return Route(path, endpoint(handler, methods, render, path=path, is_cors=is_cors))
+    return Route(path, endpoint(handler, methods, render, path=path, is_cors=is_cors, meter=authority.meter))

@@ -4,8 +4,10 @@ import sqlite3
 from collections.abc import Sequence
 
 from mintmark.authority.model import AuditEvent, ServerSecret, SigningKey
+from mintmark.authority.ports import Lease
 from mintmark.oauth.revocations import Revocation
 from mintmark.storage import rows, rules, statements
+from mintmark.storage.sqlite.leases import require_held
 from mintmark.storage.sqlite.readers import Readers
 from mintmark.storage.sqlite.writer import GroupWriter
 
@@ -28,14 +30,19 @@ class SQLiteKeys:
         *,
         revocations: Sequence[Revocation] = (),
         audit: AuditEvent,
+        lease: Lease | None = None,
     ) -> bool:
         """Insert or replace ``changed`` (by kid) if what is stored still is ``expected``; tell whether it was.
 
         ``expected`` is all that is stored, in any order.
+
+        Raises:
+            SupersededError: ``lease`` is held by somebody else by now.
         """
         event = rows.audit_to_row(audit)
 
         def act(connection: sqlite3.Connection) -> bool:
+            require_held(connection, lease)
             stored = map(rows.signing_key_from_row, connection.execute(statements.SIGNING_KEYS).fetchall())
             if not rules.are_same_keys({key.kid: key for key in stored}, expected):
                 return False

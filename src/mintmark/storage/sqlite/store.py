@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Final, Self
 
 from mintmark.authority.model import Client, Resource, Role, User
-from mintmark.authority.ports import StoreUnavailableError
+from mintmark.authority.ports import Lease, StoreUnavailableError
 from mintmark.storage import rules, statements
 from mintmark.storage.rows import Codec
 from mintmark.storage.sqlite.connections import connect_writer
 from mintmark.storage.sqlite.directories import SQLiteDirectory, SQLiteUsers
 from mintmark.storage.sqlite.grants import SQLiteGrants
 from mintmark.storage.sqlite.keys import SQLiteKeys
+from mintmark.storage.sqlite.leases import SQLiteLeases, require_held
 from mintmark.storage.sqlite.logs import SQLiteAudit, SQLiteRevocations
 from mintmark.storage.sqlite.migrations import migrate, migrations, require_known
 from mintmark.storage.sqlite.readers import Readers
@@ -52,6 +53,7 @@ class SQLiteStore:
         self.consents = SQLiteConsents(readers, writer)
         self.keys = SQLiteKeys(readers, writer)
         self.revocations = SQLiteRevocations(readers, writer)
+        self.leases = SQLiteLeases(readers, writer)
         self.audit = SQLiteAudit(readers, writer)
 
     @classmethod
@@ -86,14 +88,17 @@ class SQLiteStore:
         readers = Readers(path, threads=reader_threads, busy_timeout=min(READ_BUSY_TIMEOUT, busy_timeout))
         return cls(readers, GroupWriter(connection), version=version)
 
-    async def sweep(self, now: int, limit: int) -> dict[str, int]:
+    async def sweep(self, now: int, limit: int, lease: Lease | None = None) -> dict[str, int]:
         """Delete at most ``limit`` rows of each kind that nothing needs any more; return how many of each.
 
         A grant whose idle limit a step has shortened may stay until the earlier limit.
+
+        Raises:
+            SupersededError: ``lease`` is held by somebody else by now.
         """
 
         def act(connection: sqlite3.Connection) -> dict[str, int]:
-            connection.execute(statements.GRANT_POSTPONE, (now, limit))
+            require_held(connection, lease)
             return {kind: connection.execute(text, (now, limit)).rowcount for kind, text in statements.SWEEPS.items()}
 
         return await self._writer.run(act)

@@ -1,0 +1,107 @@
+"""Writing back what a store that went back in time has forgotten (invariant I11, ADR 0027).
+
+A restored backup, or an asynchronous standby that took over, lacks the revocations of its last moments, and the rows
+of the grants they ended are live again. What a node still knows, from memory or by the stream, is done again. Every
+step may be repeated, and several nodes may take it at once.
+"""
+
+from typing import Final
+
+from mintmark.authority import keyring as keyrings
+from mintmark.authority.core import Authority
+from mintmark.authority.model import AuditEvent
+from mintmark.authority.ports import GrantSelector
+from mintmark.jose import base64url
+from mintmark.jose.errors import JoseError
+from mintmark.oauth.revocations import KEPT_BEYOND_EXPIRY, Revocation
+
+SWEPT_EARLY: Final = 30
+"""Seconds by which the clock of the node that sweeps may be ahead: what it swept was not lost."""
+EVENT: Final = "revocation.reapplied"
+
+
+async def reapply(authority: Authority) -> int:
+    """Write back what the store forgot and is still needed, and end the grants again; return how many entries.
+
+    Raises:
+        StoreUnavailableError: The rest is still to be done.
+        OAuthError: ``temporarily_unavailable``: so is it.
+    """
+    denylist, written = authority.denylist, 0
+    for entry in list(denylist.forgotten.values()):
+        if not denylist.is_forgotten(entry):
+            continue
+        if entry.expires_at + KEPT_BEYOND_EXPIRY <= authority.clock.now() + SWEPT_EARLY:
+            denylist.give_up(entry)
+        elif await _write_back(authority, entry):
+            denylist.note_reapplied(entry)
+            written += 1
+    # Shows that all of it is there, and puts it on the feed.
+    await denylist.pull(authority.store)
+    return written
+
+
+async def _write_back(authority: Authority, entry: Revocation) -> bool:
+    """Do ``entry`` again; tell whether it was needed: another node may have been quicker."""
+    match entry.kind:
+        case "gid":
+            if await _end_grant(authority, entry):
+                return True
+        case "kid":
+            if await _retire_key(authority, entry):
+                return True
+        case "sub":
+            await _end_grants(authority, GrantSelector(subject=entry.value), entry)
+        case "client_id":
+            await _end_grants(authority, GrantSelector(client_id=entry.value), entry)
+        case "jti":
+            pass
+    await authority.denylist.pull(authority.store)
+    if not authority.denylist.is_forgotten(entry):
+        return False
+    await authority.store.revocations.add(entry, _event(authority, entry))
+    return True
+
+
+async def _end_grant(authority: Authority, entry: Revocation) -> bool:
+    """End the grant that ``entry`` names, and write the entry with it; tell whether it was live."""
+    try:
+        selector = GrantSelector(id=base64url.decode(entry.value))
+    except JoseError:
+        return False
+    return await _end(authority, selector, entry) > 0
+
+
+async def _retire_key(authority: Authority, entry: Revocation) -> bool:
+    """Take the key that ``entry`` names out of use, and write the entry with it; tell whether it was in use."""
+    # What the keyring read last may be from before the store went back.
+    await authority.keyring.refresh(authority.store)
+    keyring, store, clock = authority.keyring, authority.store, authority.clock
+    return await keyrings.retire_emergency(keyring, store, clock, entry.value) is not None
+
+
+async def _end_grants(authority: Authority, selector: GrantSelector, entry: Revocation) -> None:
+    """End the live grants that are as old as what ``entry`` revokes."""
+    for grant in await authority.store.grants.live(selector, authority.clock.now()):
+        if entry.before is None or grant.created_at <= entry.before:
+            await _end(authority, GrantSelector(id=grant.id), entry)
+
+
+async def _end(authority: Authority, selector: GrantSelector, entry: Revocation) -> int:
+    now = authority.clock.now()
+    # A node that did not know better may have issued from the row meanwhile.
+    until = max(entry.expires_at, now + authority.policy.longest_access_token_lifetime)
+    return await authority.store.grants.end(
+        selector, reason="revocation_reapplied", at=now, revoke_until=until, audit=_event(authority, entry)
+    )
+
+
+def _event(authority: Authority, entry: Revocation) -> AuditEvent:
+    return AuditEvent(
+        at=authority.clock.now(),
+        event=EVENT,
+        client_id=entry.value if entry.kind == "client_id" else None,
+        subject=entry.value if entry.kind == "sub" else None,
+        gid=entry.value if entry.kind == "gid" else None,
+        detail={"kind": entry.kind, "value": entry.value},
+    )

@@ -1,0 +1,140 @@
+"""The way to Redis: every call is bounded in time, and what failed is not asked again at once."""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import structlog
+from redis.exceptions import NoScriptError, ResponseError
+
+from mintmark.authority.ports import StoreUnavailableError
+from mintmark.storage.redis.nodes import KEYS, Nodes
+
+LONGEST_WAIT: Final = 1.0
+"""Seconds that one call waits for news at most."""
+
+_PATIENCE: Final = 0.5
+"""Seconds for a call as a whole: waiting for its turn, connecting, finding the node of a cluster."""
+_REST: Final = 1.0
+"""Seconds after a failure in which nobody is asked."""
+_AT_A_TIME: Final = 16
+"""Calls under way at most, and so connections of a kind."""
+
+log = structlog.get_logger("mintmark")
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A Lua script; Redis knows it by its digest once it has run it, and may forget it at any time."""
+
+    text: str
+    sha: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        digest = hashlib.sha1(self.text.encode(), usedforsecurity=False)  # what EVALSHA takes
+        object.__setattr__(self, "sha", digest.hexdigest())
+
+
+class RedisConnection:
+    """What all that is kept in Redis goes through; implements ``Shared``.
+
+    After a failure nobody asks for a second, and then one call alone until it was answered: a Redis that hangs costs
+    one request in each second the time allowed for a call, and the others nothing.
+
+    Attributes:
+        is_up: Whether the last call was answered.
+        failures: How many calls were not, since the process began; those that were not made do not count.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        password: str | None = None,
+        *,
+        is_cluster: bool = False,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.is_up = True
+        self.failures = 0
+        self._monotonic = monotonic
+        self._ask_again_at = 0.0
+        self._turns = asyncio.Semaphore(_AT_A_TIME)
+        self._nodes = Nodes(url, password, is_cluster=is_cluster)
+
+    async def run(self, script: Script, keys: Sequence[str], words: Sequence[str | int] = ()) -> Any:
+        """Run ``script`` and return its answer.
+
+        Raises:
+            StoreUnavailableError: No answer, or an error; whether it ran is unknown.
+        """
+
+        async def call() -> Any:
+            rest = (len(keys), *(KEYS + key for key in keys), *words)
+            try:
+                return await self._nodes.ask("EVALSHA", script.sha, *rest)
+            except NoScriptError:
+                return await self._nodes.ask("EVAL", script.text, *rest)
+
+        return await self._answer(call, _PATIENCE)
+
+    async def set_if_absent(self, key: str, lifetime: int) -> bool:
+        """Set ``key`` for ``lifetime`` seconds if it is not there; tell whether it was not.
+
+        Raises:
+            StoreUnavailableError: As ``run``.
+        """
+        answer = await self._answer(lambda: self._nodes.ask("SET", KEYS + key, 1, "NX", "EX", lifetime), _PATIENCE)
+        return answer is not None
+
+    async def wait_for_entry(self, stream: str, after: str, seconds: float) -> bool:
+        """Wait at most ``seconds``, or ``LONGEST_WAIT``, for an entry after ``after``; tell whether there is one.
+
+        Raises:
+            StoreUnavailableError: As ``run``.
+        """
+        milliseconds = max(1, int(min(seconds, LONGEST_WAIT) * 1000))
+        words = ("XREAD", "COUNT", 1, "BLOCK", milliseconds, "STREAMS", KEYS + stream, after)
+        return bool(await self._answer(lambda: self._nodes.ask(*words, wait=LONGEST_WAIT), LONGEST_WAIT + _PATIENCE))
+
+    async def check(self) -> None:
+        """Raise ``StoreUnavailableError`` unless Redis answers."""
+        await self._answer(lambda: self._nodes.ask("EXISTS", f"{KEYS}check"), _PATIENCE)
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+        await self._nodes.close()
+
+    async def _answer(self, call: Callable[[], Awaitable[Any]], patience: float) -> Any:
+        now = self._monotonic()
+        if now < self._ask_again_at:
+            raise StoreUnavailableError("redis is not asked again so soon")
+        if not self.is_up:
+            self._ask_again_at = now + _REST
+        try:
+            async with asyncio.timeout(patience), self._turns:
+                answer = await call()
+        except Exception as problem:  # noqa: BLE001 - whatever the library stumbles over: nothing depends on Redis
+            self._fail(problem)
+            # Not its text, which may name hosts and users.
+            raise StoreUnavailableError(f"redis: {_name_of(problem)}") from None
+        if not self.is_up:
+            self.is_up, self._ask_again_at = True, 0.0
+            log.info("redis answers again")
+        return answer
+
+    def _fail(self, problem: Exception) -> None:
+        self.failures += 1
+        self._ask_again_at = self._monotonic() + _REST
+        self._nodes.doubt()
+        if self.is_up:
+            self.is_up = False
+            log.warning("redis does not answer", reason=_name_of(problem))
+
+
+def _name_of(problem: Exception) -> str:
+    """Name ``problem`` without its text, except for the code that an error of Redis itself begins with."""
+    code = str(problem).partition(" ")[0] if isinstance(problem, ResponseError) else ""
+    return f"{type(problem).__name__} {code}" if code.isalpha() and code.isupper() else type(problem).__name__

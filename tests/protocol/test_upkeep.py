@@ -1,0 +1,413 @@
+"""The upkeep of several nodes on one store: one does it, another takes over, and who was superseded writes nothing."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+from tests.storage.store_things import NOW, event, grant_id, lease, refreshed, revocation, session
+from tests.support.failing import FailingStore
+from tests.support.feed import TroubledStore
+from tests.support.world import FixedClock, SeededRandomness
+
+from mintmark import bootstrap
+from mintmark.authority import keyring as keyrings
+from mintmark.authority import keys as schedule
+from mintmark.authority.core import Authority
+from mintmark.authority.leadership import LEASE_PATIENCE, RENEW_EVERY, UPKEEP
+from mintmark.authority.policy import Policy
+from mintmark.authority.ports import Store, StoreUnavailableError
+from mintmark.authority.wrapping import MasterKeys
+from mintmark.bootstrap import upkeep as work
+from mintmark.oauth.revocations import KEPT_BEYOND_EXPIRY
+from mintmark.storage.memory import MemoryStore
+
+POLICY = Policy(
+    issuer="https://id.example", signing_algorithms=("ES256",), key_rotation_interval=3600, jwks_lifetime=300
+)
+INTERVAL = 60
+LATER = NOW + 100_000
+
+
+@dataclass
+class Time:
+    """Elapsed seconds, the same for all nodes here; their clocks are their own."""
+
+    at: float = 0.0
+
+    def __call__(self) -> float:
+        return self.at
+
+
+@dataclass
+class Node:
+    """A node, ticked by hand."""
+
+    authority: Authority
+    clock: FixedClock
+    candidate: work.Candidate
+    upkeep: work.Upkeep
+
+    async def tick(self) -> None:
+        await self.upkeep.tick()
+
+
+async def node(store: Store, time: Time, name: str, *, skew: int = 0, batch: int = 10, policy: Policy = POLICY) -> Node:
+    clock = FixedClock(NOW + skew)
+    world = bootstrap.World(clock, SeededRandomness(name), has_cheap_passwords=True)
+    authority = bootstrap.assemble(policy, store, MasterKeys(bytes(32)), world, signing_threads=1)
+    await authority.start()
+    candidate = work.Candidate(store.leases, name, time)
+    return Node(
+        authority, clock, candidate, work.Upkeep(authority, candidate, interval=INTERVAL, batch=batch, elapsed=time)
+    )
+
+
+async def holder(store: Store) -> str | None:
+    found = await store.leases.get(UPKEEP)
+    return None if found is None else found.holder
+
+
+async def fill(store: Store, count: int, **members: Any) -> None:
+    """Grants that are spent at ``LATER``."""
+    for number in range(count):
+        await store.grants.add(refreshed((number, str(members)), access_expires_at=NOW, **members), event())
+
+
+async def grants_left(store: Store, count: int) -> int:
+    return sum([await store.grants.get(grant_id((number, "{}"))) is not None for number in range(count)])
+
+
+async def test_a_node_that_is_alone_leads_and_cleans_up_from_its_first_tick() -> None:
+    store, time = MemoryStore(), Time()
+    one = await node(store, time, "one")
+    await fill(store, 3)
+    one.clock.at = LATER
+    await one.tick()
+    assert await holder(store) == "one"
+    assert await grants_left(store, 3) == 0
+
+
+async def test_of_two_nodes_one_cleans_up_and_both_forget_what_is_over() -> None:
+    store, time = TroubledStore(MemoryStore()), Time()
+    nodes = [await node(store.as_store(), time, name) for name in ("one", "two")]
+    await store.revocations.add(revocation(expires_at=NOW + 10), event())
+    for each in nodes:
+        await each.authority.denylist.pull(each.authority.store)
+        assert len(each.authority.denylist) == 1
+        each.clock.at = NOW + 10 + KEPT_BEYOND_EXPIRY
+    store.watch()
+    for each in nodes:
+        await each.tick()
+    assert store.calls.count("sweep") == 1
+    assert [len(each.authority.denylist) for each in nodes] == [0, 0]
+    assert [each.authority.expired["denylist_entries"] for each in nodes] == [1, 1]
+    assert [each.authority.expired["revocations"] for each in nodes] == [1, 0]
+
+
+async def test_another_takes_over_after_the_patience_and_not_before() -> None:
+    store, time = MemoryStore(), Time()
+    one, two = await node(store, time, "one"), await node(store, time, "two")
+    await one.tick()
+    while time.at < LEASE_PATIENCE - 1:
+        await two.tick()
+        time.at += 1
+        assert await holder(store) == "one"
+    await two.tick()
+    time.at += 1
+    await two.tick()
+    assert await holder(store) == "two"
+    await fill(store, 3)
+    two.clock.at = LATER
+    time.at += INTERVAL
+    await two.tick()
+    assert await grants_left(store, 3) == 0
+
+
+async def test_nobody_takes_over_from_a_leader_that_ticks() -> None:
+    store, time = MemoryStore(), Time()
+    nodes = [await node(store, time, name) for name in ("one", "two", "three")]
+    for _ in range(100):
+        for each in nodes:
+            await each.tick()
+        time.at += 1
+    found = await store.leases.get(UPKEEP)
+    assert found is not None
+    assert (found.holder, found.fence) == ("one", 1)
+    assert 100 / RENEW_EVERY / 2 < found.beat <= 100 / RENEW_EVERY
+
+
+async def test_a_leader_that_stops_gives_the_lease_up_and_the_next_does_not_wait() -> None:
+    store, time = MemoryStore(), Time()
+    one, two = await node(store, time, "one"), await node(store, time, "two")
+    await one.tick()
+    await two.tick()
+    await two.candidate.leave()  # who does not lead changes nothing
+    assert await holder(store) == "one"
+    await one.candidate.leave()
+    await two.tick()
+    assert await store.leases.get(UPKEEP) == lease("two", fence=2)
+
+
+async def test_chores_give_the_lease_up_when_they_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mintmark.bootstrap.working._CATCH_UP_EVERY", 0.0)
+    store = MemoryStore()
+    one = await node(store, Time(), "one")
+    async with bootstrap.chores(one.authority, cleanup_interval=60, cleanup_batch=10), asyncio.timeout(10):
+        while not await holder(store):  # noqa: ASYNC110 - the store tells nobody
+            await asyncio.sleep(0)
+    found = await store.leases.get(UPKEEP)
+    assert found is not None
+    assert (found.holder, found.fence) == ("", 1)
+
+
+async def test_a_node_can_stop_while_the_store_is_away() -> None:
+    store, time = FailingStore(MemoryStore()), Time()
+    one = await node(store.as_store(), time, "one")
+    await one.tick()
+    store.watch(fail_at=0)
+    await one.candidate.leave()
+    assert store.calls == ["leases.get"]
+
+
+class StoreWithPause(FailingStore):
+    """A store with which something happens just before one verb arrives.
+
+    Attributes:
+        pause_at: The verb.
+        meanwhile: What happens; once.
+    """
+
+    pause_at = ""
+    meanwhile: Callable[[], Awaitable[None]] | None = None
+
+    async def call(self, name: str, verb: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
+        if name == self.pause_at and self.meanwhile is not None:
+            meanwhile, self.meanwhile = self.meanwhile, None
+            await meanwhile()
+        return await super().call(name, verb, *args, **kwargs)
+
+
+@pytest.mark.spec("I9")
+@pytest.mark.parametrize("verb", ["keys.change", "sweep"])
+async def test_a_leader_superseded_before_its_write_arrives_writes_nothing_and_steps_down(verb: str) -> None:
+    store, time = MemoryStore(), Time()
+    paused = StoreWithPause(store)
+    one = await node(paused.as_store(), time, "one")
+    await one.tick()
+    await fill(store, 3)
+    one.clock.at, time.at = LATER, time.at + INTERVAL
+
+    async def take_over() -> None:
+        seen = await store.leases.get(UPKEEP)
+        assert seen is not None
+        await store.leases.put(seen, lease("two", fence=seen.fence + 1))
+
+    paused.pause_at, paused.meanwhile = verb, take_over
+    with capture_logs() as logs:
+        await one.tick()
+    assert [entry["event"] for entry in logs] == ["superseded"]
+    assert await grants_left(store, 3) == 3
+    scheduled = [each.event for each in await store.audit.latest(100)].count("keys.scheduled")
+    assert scheduled == (1 if verb == "keys.change" else 2)
+    with capture_logs() as logs:
+        await one.tick()
+    assert [entry["event"] for entry in logs] == ["no longer leads the upkeep"]
+    assert await holder(store) == "two"
+    assert await grants_left(store, 3) == 3
+
+
+@pytest.mark.parametrize("does_the_work", [False, True], ids=["not renewed", "renewed"])
+async def test_a_renewal_whose_outcome_nobody_knows_loses_no_lease(does_the_work: bool) -> None:
+    store, time = FailingStore(MemoryStore()), Time()
+    one = await node(store.as_store(), time, "one")
+    await one.tick()
+    time.at += RENEW_EVERY
+    store.watch(fail_at=3, does_the_work=does_the_work)
+    with pytest.raises(StoreUnavailableError):
+        await one.tick()
+    assert store.calls[-1] == "leases.put"
+    time.at += INTERVAL
+    await fill(store.as_store(), 3)
+    one.clock.at = LATER
+    await one.tick()
+    assert await grants_left(store.as_store(), 3) == 0
+    found = await store.as_store().leases.get(UPKEEP)
+    assert found is not None
+    assert (found.holder, found.fence) == ("one", 1)
+
+
+async def test_a_cleanup_that_is_behind_goes_on_batch_by_batch_and_takes_half_of_the_time_at_most(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    inner, time = MemoryStore(), Time()
+    store = TroubledStore(inner)
+    one = await node(store.as_store(), time, "one", batch=10)
+    await one.tick()
+    await fill(inner, 34)
+    one.clock.at, time.at = LATER, time.at + INTERVAL
+    busy, slept = list[float](), list[float]()
+
+    async def slow_sweep() -> dict[str, int]:
+        busy.append(2.0)
+        time.at += 2.0
+        return await inner.sweep(LATER, 10, await inner.leases.get(UPKEEP))
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        time.at += seconds
+
+    store.troubles["sweep"] = slow_sweep
+    monkeypatch.setattr("asyncio.sleep", sleep)
+    with capture_logs() as logs:
+        await one.tick()
+    assert len(busy) == 4
+    assert slept == [2.0, 2.0, 2.0]
+    assert await grants_left(inner, 34) == 0
+    # One event for all of it, the lease renewed meanwhile, and the next cleanup an interval later.
+    (told,) = (entry for entry in logs if entry["event"] == "upkeep")
+    assert told["grants_expired"] == 34
+    found = await inner.leases.get(UPKEEP)
+    assert found is not None
+    assert found.beat >= 2
+    await one.tick()
+    assert len(busy) == 4
+
+
+async def test_a_long_cleanup_is_told_of_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    inner, time = MemoryStore(), Time()
+    store = TroubledStore(inner)
+    one = await node(store.as_store(), time, "one", batch=10)
+    await one.tick()
+    await fill(inner, 95)
+    one.clock.at, time.at = LATER, time.at + INTERVAL
+
+    async def slow_sweep() -> dict[str, int]:
+        time.at += INTERVAL / 4
+        return await inner.sweep(LATER, 10, await inner.leases.get(UPKEEP))
+
+    async def sleep(seconds: float) -> None:
+        time.at += seconds
+
+    store.troubles["sweep"] = slow_sweep
+    monkeypatch.setattr("asyncio.sleep", sleep)
+    with capture_logs() as logs:
+        await one.tick()
+    told = [entry["grants_expired"] for entry in logs if entry["event"] == "upkeep"]
+    # A batch and the pause after it take half an interval.
+    assert told == [30, 20, 20, 20, 5]
+
+
+async def test_who_loses_the_lease_in_the_middle_of_a_long_cleanup_stops() -> None:
+    inner, time = MemoryStore(), Time()
+    store = TroubledStore(inner)
+    one = await node(store.as_store(), time, "one", batch=10)
+    await one.tick()
+    await fill(inner, 95)
+    one.clock.at, time.at = LATER, time.at + INTERVAL
+    swept = 0
+
+    async def sweep_and_lose() -> dict[str, int]:
+        nonlocal swept
+        swept += 1
+        seen = await inner.leases.get(UPKEEP)
+        assert seen is not None
+        done = await inner.sweep(LATER, 10, seen)
+        if swept == 3:
+            await inner.leases.put(seen, replace(seen, holder="two", fence=seen.fence + 1))
+        return done
+
+    store.troubles["sweep"] = sweep_and_lose
+    with capture_logs() as logs:
+        await one.tick()
+        await one.tick()
+    assert swept == 3
+    assert [entry["grants_expired"] for entry in logs if entry["event"] == "upkeep"] == [30]
+    assert await holder(inner) == "two"
+
+
+async def test_what_expired_is_counted_by_kind() -> None:
+    store, time = MemoryStore(), Time()
+    one = await node(store, time, "one")
+    await one.tick()
+    await fill(store, 3)
+    await fill(store, 2, ended_at=NOW, end_reason="signed out")
+    await store.sessions.add(session(), replaces=None, audit=event())
+    one.clock.at, time.at = LATER, time.at + INTERVAL
+    with capture_logs() as logs:
+        await one.tick()
+    kinds = {"grants_expired": 3, "grants_ended": 2, "sessions_expired": 1, "keys": 1}
+    assert {kind: count for kind, count in one.authority.expired.items() if count} == kinds
+    (told,) = (entry for entry in logs if entry["event"] == "upkeep")
+    assert told.items() >= kinds.items()
+
+
+async def test_a_cleanup_that_found_nothing_says_nothing() -> None:
+    store, time = MemoryStore(), Time()
+    one = await node(store, time, "one")
+    with capture_logs() as logs:
+        for _ in range(5):
+            await one.tick()
+            time.at += INTERVAL
+    assert [entry["event"] for entry in logs] == ["leads the upkeep"]
+
+
+@pytest.mark.spec("I7", "I9")
+async def test_two_nodes_with_clocks_ten_seconds_apart_rotate_each_key_once() -> None:
+    """Whoever leads; and the lease goes from one to the other in between, as often as it can."""
+    store, time = MemoryStore(), Time()
+    nodes = [await node(store, time, "behind", skew=-5), await node(store, time, "ahead", skew=5)]
+    for step in range(8 * 3600 // 2):
+        for each in nodes:
+            each.clock.advance(2)
+        time.at += INTERVAL
+        await nodes[step % 2].tick()
+        await nodes[1 - step % 2].tick()
+        if step % 3 == 0:
+            await nodes[step % 2].candidate.leave()
+        line = sorted(await store.keys.signing_keys(), key=lambda key: key.active_at)
+        assert [key.retired_at for key in line[:-1]] == [key.active_at for key in line[1:]]
+    rotations = [each for each in await store.audit.latest(1000) if each.event == "keys.scheduled"]
+    assert len(rotations) == 1 + 8
+    found = await store.leases.get(UPKEEP)
+    assert found is not None
+    assert found.fence > 100
+
+
+async def test_the_first_node_of_all_makes_keys_whoever_holds_the_lease() -> None:
+    store = MemoryStore()
+    await store.leases.put(None, lease("somebody else"))
+    first = await node(store, Time(), "first")
+    assert schedule.active(first.authority.keyring.rows, "ES256", NOW) is not None
+    assert await holder(store) == "somebody else"
+
+
+async def test_an_algorithm_that_was_just_configured_can_sign_at_once() -> None:
+    store = MemoryStore()
+    await node(store, Time(), "old")
+    new = await node(store, Time(), "new", policy=replace(POLICY, signing_algorithms=("ES256", "EdDSA")))
+    assert schedule.active(new.authority.keyring.rows, "EdDSA", NOW) is not None
+
+
+async def test_a_node_that_starts_leaves_the_schedule_to_who_leads() -> None:
+    store = MemoryStore()
+    await node(store, Time(), "first")
+    await node(store, Time(), "late", skew=3700)
+    assert len(await store.keys.signing_keys()) == 2
+
+
+async def test_an_operator_retires_a_key_whoever_leads() -> None:
+    store, time = MemoryStore(), Time()
+    one, operator = await node(store, time, "one"), await node(store, time, "operator")
+    await one.tick()
+    kid = (await store.keys.signing_keys())[0].kid
+    assert await keyrings.retire_emergency(operator.authority.keyring, store, operator.clock, kid) is not None
+    assert [entry.value for entry in await store.revocations.after(0, 10)] == [kid]
+    assert await holder(store) == "one"
+
+
+def test_no_two_processes_have_the_same_name() -> None:
+    randomness = SeededRandomness()
+    assert len({work.name_of_this_node(randomness) for _ in range(10)}) == 10

@@ -1,0 +1,84 @@
+"""Databases that things are moved from and to, one class for each kind."""
+
+import asyncio
+import sqlite3
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, closing
+from pathlib import Path
+from typing import Final, TypeVar
+
+import pytest
+from tests.storage.store_things import NOW
+
+from mintmark.authority.ports import Store
+from mintmark.storage.moving import Source, Target
+from mintmark.storage.sqlite import SQLiteStore
+from mintmark.storage.sqlite import moving as sqlite_moving
+
+Result = TypeVar("Result")
+
+
+class Database(ABC):
+    """One database with an up-to-date schema."""
+
+    @abstractmethod
+    async def open(self) -> Store:
+        """Open it as a node does."""
+
+    @abstractmethod
+    def reading(self) -> AbstractAsyncContextManager[Source]:
+        """Open it to move from it."""
+
+    @abstractmethod
+    def writing(self) -> AbstractAsyncContextManager[Target]:
+        """Open it to move to it."""
+
+    @abstractmethod
+    async def columns(self) -> set[str]:
+        """Return every column there is, as ``table.column``."""
+
+    async def on_store(self, act: Callable[[Store], Awaitable[Result]]) -> Result:
+        """Do something on the store."""
+        store = await self.open()
+        try:
+            return await act(store)
+        finally:
+            await store.close()
+
+    def elsewhere(self, act: Callable[[Store], Awaitable[Result]]) -> Result:
+        """Do something on the store as another process would, and wait for it."""
+        with ThreadPoolExecutor(1) as threads:
+            return threads.submit(lambda: asyncio.run(self.on_store(act))).result()
+
+
+class SQLiteFile(Database):
+    """A SQLite file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        asyncio.run(SQLiteStore.open(path, now=NOW).close())
+
+    async def open(self) -> Store:
+        return SQLiteStore.open(self.path, now=NOW)
+
+    def reading(self) -> AbstractAsyncContextManager[Source]:
+        return sqlite_moving.reading(self.path)
+
+    def writing(self) -> AbstractAsyncContextManager[Target]:
+        return sqlite_moving.writing(self.path)
+
+    async def columns(self) -> set[str]:
+        text = """
+            SELECT tables.name || '.' || columns.name FROM sqlite_schema AS tables, pragma_table_info(tables.name) AS columns
+            WHERE tables.type = 'table' AND tables.name NOT LIKE 'sqlite%'
+        """
+        with closing(sqlite3.connect(self.path)) as connection:
+            return {name for (name,) in connection.execute(text)}
+
+
+KINDS: Final[dict[str, Callable[[pytest.FixtureRequest, Path], Database]]] = {
+    "sqlite": lambda _, path: SQLiteFile(path),
+}
+"""By name: makes an empty one; the path is for its file, if it has one."""

@@ -1,0 +1,376 @@
+"""One file, from any database into any other: all of it or nothing."""
+
+import asyncio
+import hashlib
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.storage.moved import KINDS, Database, SQLiteFile
+from tests.storage.store_things import (
+    NOW,
+    client,
+    consent,
+    event,
+    grant,
+    refreshed,
+    resource,
+    revocation,
+    role,
+    secret,
+    session,
+    signing_key,
+    step,
+    user,
+)
+from tests.support.installation import Installation, install
+from tests.support.world import FixedClock, SeededRandomness
+
+from mintmark import bootstrap
+from mintmark.authority.ports import GrantSelector, Store
+from mintmark.authority.wrapping import MasterKeys
+from mintmark.storage import moving
+from mintmark.storage.moving import TABLES, Export, ExportError, NotEmptyError, Table
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(params=KINDS)
+def source(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
+    """A database to move from."""
+    return KINDS[request.param](request, tmp_path / "source.sqlite3")
+
+
+@pytest.fixture(params=KINDS)
+def target(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
+    """An empty database to move to."""
+    return KINDS[request.param](request, tmp_path / "target.sqlite3")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> SQLiteFile:
+    """A SQLite file to move from, where it does not matter what kind it is."""
+    return SQLiteFile(tmp_path / "any.sqlite3")
+
+
+async def fill(store: Store) -> None:
+    """Store some of everything, with every column set and every column unset."""
+    for each in (client(), client("späť 🦊", secret_digests=("d",), disabled_at=NOW)):
+        await store.clients.add(each)
+    await store.resources.add(resource())
+    await store.roles.add(role())
+    await store.users.add(user(email="Ada@Example.com"))
+    await store.grants.add(grant("code"), event())
+    await store.grants.add(refreshed("old", sid=None, replays=2), event())
+    await store.grants.advance(step("old", expected=1, generation=2**32 - 1))
+    await store.grants.add(refreshed("ended"), event())
+    await store.grants.end(
+        GrantSelector(id=refreshed("ended").id), reason="reuse", at=NOW, audit=event(gid="g", subject="usr_ada")
+    )
+    await store.sessions.add(session(), replaces=None, audit=event(client_id="shop", detail={"n": 1, "text": "ü\n"}))
+    await store.consents.put(consent(claims=("email",)), event())
+    keys = [signing_key("k1", retired_at=NOW + 9, removed_at=NOW + 10, compromised=True), signing_key("k2")]
+    await store.keys.change([], keys, revocations=[revocation("k1", kind="kid")], audit=event())
+    await store.keys.add_server_secret(secret())
+    for number in range(12):  # more than nine: their order is that of numbers, not of texts
+        await store.revocations.add(revocation(f"jti{number}"), event(f"revoked {number}"))
+    await store.revocations.add(revocation("usr_ada", kind="sub", before=NOW), event("last"))
+
+
+async def filled(database: Database) -> bytes:
+    """Fill a database and return its export."""
+    await database.on_store(fill)
+    return await exported(database)
+
+
+async def exported(database: Database, progress: moving.Progress = lambda *_: None) -> bytes:
+    file = io.BytesIO()
+    async with database.reading() as source:
+        await moving.export(source, file, issuer="https://id.example", now=NOW, progress=progress)
+    return file.getvalue()
+
+
+async def taken(database: Database, content: bytes) -> None:
+    """Take an export into a database."""
+    async with database.writing() as target:
+        await moving.load(Export(io.BytesIO(content)), target, progress=lambda *_: None)
+
+
+def forged(content: bytes, change: Callable[[list[bytes]], Sequence[bytes]]) -> bytes:
+    """Return an export with other lines and a last line that fits them."""
+    *lines, last = content.splitlines(keepends=True)
+    changed = b"".join(change(lines))
+    return changed + json.dumps(json.loads(last) | {"sha256": hashlib.sha256(changed).hexdigest()}).encode()
+
+
+async def test_every_row_arrives_as_it_was(source: Database, target: Database) -> None:
+    content = await filled(source)
+    await taken(target, content)
+    assert await exported(target) == content
+    assert set(Export(io.BytesIO(content)).summary.rows) == {table.name for table in TABLES}
+    assert all(Export(io.BytesIO(content)).summary.rows.values())
+
+    async def look(store: Store) -> list[Any]:
+        return [
+            await store.clients.all(),
+            await store.resources.all(),
+            await store.roles.all(),
+            await store.users.by_email("ADA@example.com"),
+            *[await store.grants.get(grant(name).id) for name in ("code", "old", "ended")],
+            await store.sessions.of("usr_ada"),
+            await store.consents.of("usr_ada"),
+            await store.keys.signing_keys(),
+            await store.keys.server_secrets(),
+            await store.revocations.after(0, 100),
+            await store.audit.latest(100),
+        ]
+
+    assert await target.on_store(look) == await source.on_store(look)
+
+
+async def test_what_is_revoked_afterwards_comes_after_what_was_moved(source: Database, target: Database) -> None:
+    await taken(target, await filled(source))
+
+    async def revoke(store: Store) -> tuple[list[int], list[str]]:
+        before = [entry.cursor for entry in await store.revocations.after(0, 100)]
+        await store.revocations.add(revocation("new"), event("newest"))
+        (new,) = await store.revocations.after(before[-1], 100)
+        return [*before, new.cursor], [each.event for each in await store.audit.latest(2)]
+
+    cursors, events = await target.on_store(revoke)
+    assert cursors == sorted(set(cursors))
+    assert events == ["newest", "last"]
+
+
+async def test_a_database_without_anything_can_be_moved(source: Database, target: Database) -> None:
+    content = await exported(source)
+    await taken(target, content)
+    assert await exported(target) == content
+    assert set(Export(io.BytesIO(content)).summary.rows.values()) == {0}
+
+
+async def test_all_that_is_stored_is_moved(source: Database) -> None:
+    """Except what says how far this database and these nodes are."""
+    not_moved = {"schema_version", "leases", "counters", "audit_events.seq"}
+    stored = {name for name in await source.columns() if not {name, name.partition(".")[0]} & not_moved}
+    assert {f"{table.name}.{column}" for table in TABLES for column in table.columns} == stored
+
+
+async def test_an_export_is_of_one_instant(source: Database) -> None:
+    await source.on_store(fill)
+    before = await exported(source)
+    written: list[int] = []
+
+    def write(table: str, _: int) -> None:
+        if table == "clients" and not written:
+            written.append(1)
+            source.elsewhere(lambda store: store.grants.add(refreshed("late"), event("late")))
+
+    assert await exported(source, write) == before
+    assert written
+    assert await exported(source) != before
+
+
+async def test_memory_holds_a_batch_and_not_the_table(file: SQLiteFile) -> None:
+    async def add(store: Store) -> None:
+        await asyncio.gather(*(store.audit.record(event(f"e{n}")) for n in range(2 * moving.BATCH + 1)))
+
+    await file.on_store(add)
+    told: list[tuple[str, int]] = []
+    content = await exported(file, lambda *step: told.append(step))
+    sizes = [len(rows) for _, _, rows in Export(io.BytesIO(content)).batches()]
+    assert sizes == [moving.BATCH, moving.BATCH, 1]
+    assert told == [("audit_events", moving.BATCH * n) for n in (1, 2)] + [("audit_events", 2 * moving.BATCH + 1)]
+
+
+async def test_keys_are_in_it_only_as_they_are_stored(mint: Installation, file: SQLiteFile) -> None:
+    """Invariant I8: neither the master key, nor what it protects, nor a token, is in the file."""
+    store = mint.authority.store
+    secrets, keys = await store.keys.server_secrets(), await store.keys.signing_keys()
+
+    async def put(target: Store) -> None:
+        await target.keys.change([], keys, audit=event())
+        for each in secrets:
+            await target.keys.add_server_secret(each)
+
+    await file.on_store(put)
+    content = await exported(file)
+    read = Export(io.BytesIO(content)).wrapped()
+    assert read == (secrets, keys)
+    assert b'"d"' not in content
+    assert b"PRIVATE" not in content
+
+
+@pytest.mark.parametrize("missing", ["a byte", "a line", "half"])
+async def test_a_file_that_was_cut_short_is_refused(file: SQLiteFile, missing: str) -> None:
+    content = await filled(file)
+    kept = {"a byte": len(content) - 2, "a line": content[:-1].rindex(b"\n") + 1, "half": len(content) // 2}[missing]
+    with pytest.raises(ExportError, match="ends before its last line"):
+        Export(io.BytesIO(content[:kept]))
+    Export(io.BytesIO(content))
+
+
+async def test_no_shorter_file_is_whole(file: SQLiteFile) -> None:
+    content = await exported(file)
+    for length in range(len(content) - 1):  # the last line end says nothing
+        with pytest.raises(ExportError):
+            Export(io.BytesIO(content[:length]))
+
+
+async def test_a_file_that_was_changed_is_refused(file: SQLiteFile) -> None:
+    content = await filled(file)
+    for changed in (
+        content.replace(b"usr_ada", b"usr_eve", 1),
+        content.replace(b'["k2"', b'["k3"', 1),
+        b"".join(line for line in content.splitlines(keepends=True) if b"editor" not in line),
+        content.replace(b'"sha256":"', b'"sha256":"0', 1),
+    ):
+        assert changed != content
+        with pytest.raises(ExportError, match="changed or damaged"):
+            Export(io.BytesIO(changed))
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\n", b"{}\n{}\n", b"SQLite format 3\0" * 999, b"[1]\n", b'{"mintmark_export":']
+)
+def test_another_file_is_refused(content: bytes) -> None:
+    with pytest.raises(ExportError, match="no export of mintmark"):
+        Export(io.BytesIO(content))
+
+
+async def test_a_newer_format_is_refused_with_what_to_do(file: SQLiteFile) -> None:
+    newer = (await exported(file)).replace(
+        b'{"mintmark_export":1,"made_by":"', b'{"mintmark_export":2,"made_by":"9.', 1
+    )
+    with pytest.raises(ExportError, match=r"has format 2.*made by mintmark 9\..*with that version or a later one"):
+        Export(io.BytesIO(newer))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        (b'"table":"roles"', b'"table":"teams"', r"teams \(name, document\)"),
+        (b'"columns":["name","document"]', b'"columns":["name","document","colour"]', "colour"),
+        (b'"columns":["name","document"]', b'"columns":["document","name"]', "document, name"),
+    ],
+)
+async def test_what_only_a_newer_version_knows_is_refused_by_its_name(
+    file: SQLiteFile, old: bytes, new: bytes, named: str
+) -> None:
+    content = await exported(file)
+    newer = forged(content, lambda lines: [line.replace(old, new) for line in lines])
+    with pytest.raises(ExportError, match=named):
+        list(Export(io.BytesIO(newer)).batches())
+    assert list(Export(io.BytesIO(forged(content, lambda lines: lines))).batches()) == []
+
+
+async def test_an_earlier_version_knew_fewer_columns(file: SQLiteFile) -> None:
+    """They are left to the defaults of the schema."""
+    content = await exported(file)
+    older = forged(
+        content,
+        lambda lines: [
+            line.replace(b'["subject","email_key","document"]', b'["subject","email_key"]')
+            + (b'["usr_ada","ada@example.com"]\n' if b'"table":"users"' in line else b"")
+            for line in lines
+        ],
+    )
+    ((table, columns, rows),) = Export(io.BytesIO(older)).batches()
+    assert (table.name, columns, rows) == ("users", ("subject", "email_key"), [("usr_ada", "ada@example.com")])
+    assert table.insert(columns) == 'INSERT INTO users ("subject", "email_key") VALUES (?1, ?2)'
+
+
+@pytest.mark.parametrize("row", [b'["usr_ada", "a@b"]\n', b'[1, "a@b", "{}"]\n', b"[\n", b'["usr_ada", "a@b", null]\n'])
+async def test_a_row_of_the_wrong_shape_is_refused(file: SQLiteFile, row: bytes) -> None:
+    content = await exported(file)
+    wrong = forged(content, lambda lines: [line + (row if b'"table":"users"' in line else b"") for line in lines])
+    with pytest.raises(ExportError, match=r"line \d+ is none"):
+        list(Export(io.BytesIO(wrong)).batches())
+    with pytest.raises(ExportError, match="line 2 is none"):
+        list(Export(io.BytesIO(forged(content, lambda lines: [lines[0], row, *lines[1:]]))).batches())
+
+
+@pytest.mark.parametrize("table", TABLES, ids=[table.name for table in TABLES])
+async def test_a_database_with_content_is_refused(file: SQLiteFile, target: Database, table: Table) -> None:
+    content = await filled(file)
+    # One row of that table and nothing else.
+    async with target.writing() as empty:
+        ours = next(batch for batch in Export(io.BytesIO(content)).batches() if batch[0] == table)
+        await empty.add(table, ours[1], ours[2][:1])
+    before = await exported(target)
+    with pytest.raises(NotEmptyError, match=f"^there are rows in {table.name}$"):
+        await taken(target, content)
+    assert await exported(target) == before
+
+
+async def test_an_import_that_fails_leaves_nothing_behind(file: SQLiteFile, target: Database) -> None:
+    content = await filled(file)
+    empty = await exported(target)
+    with pytest.raises(ExportError):
+        await taken(target, forged(content, lambda lines: [*lines, b'{"table":"later","columns":["x"]}\n']))
+    assert await exported(target) == empty
+    seen: list[bytes] = []
+    async with target.writing() as half:
+        for table, columns, rows in Export(io.BytesIO(content)).batches():
+            await half.add(table, columns, rows)
+            if table.name == "grants":
+                seen.append(await asyncio.to_thread(lambda: asyncio.run(exported(target))))
+    assert seen == [empty]
+    assert await exported(target) == content
+
+
+async def test_what_is_there_twice_is_refused(file: SQLiteFile, target: Database) -> None:
+    content = await filled(file)
+    empty = await exported(target)
+    twice = forged(content, lambda lines: [line for each in lines for line in [each] * (1 + (b'["usr_ada",' in each))])
+    with pytest.raises(Exception, match=r"(?i)unique|duplicate"):
+        await taken(target, twice)
+    assert await exported(target) == empty
+
+
+# --- sessions stay intact -------------------------------------------------------------------------------------------
+
+
+async def moved(mint: Installation, target: Database, content: bytes) -> tuple[Installation, Store]:
+    """Return the installation as it goes on on another database."""
+    await taken(target, content)
+    store = await target.open()
+    world = bootstrap.World(mint.clock, SeededRandomness("moved"), has_cheap_passwords=True)
+    master_keys = MasterKeys(bytes(32))
+    authority = bootstrap.assemble(mint.authority.policy, store, master_keys, world, signing_threads=1)
+    await authority.start()
+    return replace(mint, authority=authority), store
+
+
+@pytest.mark.spec("invariant I11")
+async def test_what_was_rotated_after_the_export_is_fast_forwarded(source: Database, target: Database) -> None:
+    """A node that served on meanwhile: whoever refreshed there goes on here, and the thief of an old token does not."""
+    old_store = await source.open()
+    old = await install(store=old_store, clock=FixedClock(NOW))
+    tokens = await old.obtain()
+    session = await old.session()
+    content = await exported(source)
+    old.clock.advance(60)
+    rotated = (await old.refresh(tokens["refresh_token"])).json()
+    old.clock.advance(60)
+    rotated = (await old.refresh(rotated["refresh_token"])).json()
+    await old_store.close()
+    new, store = await moved(old, target, content)
+    try:
+        answer = await new.refresh(rotated["refresh_token"])
+        assert answer.status_code == 200, answer.text
+        assert [each.event for each in await store.audit.latest(1)] == ["grant.fast_forwarded"]
+        assert await store.sessions.get(session.digest) == session
+        assert await new.is_active(tokens["access_token"])
+        new.clock.advance(60)
+        reused = await new.refresh(tokens["refresh_token"])
+        assert reused.json()["error"] == "invalid_grant"
+        refused = await new.refresh(answer.json()["refresh_token"])
+        assert refused.json()["error"] == "invalid_grant"
+        assert not await new.is_active(answer.json()["access_token"])
+    finally:
+        await store.close()
