@@ -130,6 +130,44 @@ class Device:
         return attempt
 
 
+@dataclass
+class Population:
+    """All clients: for each whose grant is ended another one comes, while there are grants left.
+
+    Attributes:
+        spare: Grants that nobody has yet.
+        devices: Clients whose grants nobody has ended.
+    """
+
+    world: World
+    chance: random.Random
+    spare: list[Seed] = field(default_factory=list)
+    devices: list[Device] = field(default_factory=list)
+    _living: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def admit(self) -> None:
+        """Let one more client begin."""
+        device = Device(self.world, self.spare.pop(), random.Random(self.chance.random()))
+        self.devices.append(device)
+        self._living.append(asyncio.create_task(device.live()))
+
+    def lose(self, device: Device) -> None:
+        """Note that this client's grant is about to be ended; let another begin."""
+        self.devices.remove(device)
+        self.admit()
+
+    async def end(self, patience: float) -> None:
+        """Let all come to an answer; who has none after so many seconds is cut short."""
+        self.world.is_over = True
+        _, hanging = await asyncio.wait(self._living, timeout=patience)
+        for task in hanging:
+            task.cancel()
+        await asyncio.wait(self._living)
+        for task in self._living:
+            if not task.cancelled():
+                task.result()
+
+
 def _generation_of(token: str) -> int:
     parsed = derivation.parse(token, "refresh")
     return 0 if parsed is None else parsed.generation

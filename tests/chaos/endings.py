@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tests.chaos.asking import UnansweredError, post
-from tests.chaos.clients import Device, World
+from tests.chaos.clients import Device, Population
 from tests.chaos.history import Revocation, digest_of
 from tests.chaos.services import Services
 
@@ -27,30 +27,23 @@ _OLD: Final = 3
 
 @dataclass
 class Endings:
-    """Takes back one thing after the other.
+    """Takes back one thing after the other."""
 
-    Attributes:
-        devices: Whose grants there are.
-    """
-
-    world: World
+    population: Population
     services: Services
-    devices: list[Device]
     chance: random.Random
 
-    async def go_on(self, every: float, at_most: int) -> None:
-        """Take something back every so many seconds, at most so many grants, until the world is over."""
+    async def go_on(self, every: float) -> None:
+        """Take something back every so many seconds."""
         kinds: list[Callable[[Device], Awaitable[None]]] = [self.sign_out, self.steal, self.revoke_one]
         for kind in itertools.cycle(kinds):
             await asyncio.sleep(self.chance.uniform(0.5 * every, 1.5 * every))
-            if self.world.is_over or not self.devices or at_most <= 0:
-                return
-            device = self.chance.choice(self.devices)
-            if len(device.older) <= _OLD or device.is_out:
+            known = [device for device in self.population.devices if len(device.older) > _OLD and not device.is_out]
+            if not known or not self.population.spare:
                 continue
+            device = self.chance.choice(known)
             if kind != self.revoke_one:
-                at_most -= 1
-                self.devices.remove(device)
+                self.population.lose(device)
             await kind(device)
 
     async def sign_out(self, device: Device) -> None:
@@ -90,17 +83,17 @@ class Endings:
     def _note(self, device: Device, asked_at: float, done_at: float | None, token: str | None = None) -> None:
         name = None if token is None else digest_of(token)
         revocation = Revocation(grant=device.seed.gid, access_token=name, asked_at=asked_at, done_at=done_at)
-        self.world.history.revocations.append(revocation)
+        self.population.world.history.revocations.append(revocation)
 
     async def _until_answered(self, device: Device, token: str) -> float:
-        form = {"token": token} | self.world.inhabitants.credentials(device.seed.client_id)
+        form = {"token": token} | self.population.world.inhabitants.credentials(device.seed.client_id)
         while True:
             try:
-                answer = await post(self.world.port, "/revoke", form, _PATIENCE)
+                answer = await post(self.population.world.port, "/revoke", form, _PATIENCE)
             except UnansweredError as problem:
-                self.world.answers[f"revoking: {problem}"] += 1
+                self.population.world.answers[f"revoking: {problem}"] += 1
             else:
-                self.world.answers[f"revoking: {answer}"] += 1
+                self.population.world.answers[f"revoking: {answer}"] += 1
                 if answer.status == 200:
                     return time.monotonic()
             await asyncio.sleep(_PAUSE)

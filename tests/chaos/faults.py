@@ -24,7 +24,7 @@ async def inflict(lane: Iterable[Fault], cluster: Cluster, history: History, sec
         at = time.monotonic()
         if at > began + seconds:
             return
-        await _ACTS[fault.kind](cluster, fault)
+        await ACTS[fault.kind](cluster, fault)
         target = "" if fault.node is None else f"node {fault.node}"
         history.troubles.append(Trouble(kind=fault.kind, target=target, began_at=at, ended_at=time.monotonic()))
 
@@ -119,7 +119,7 @@ def _node(cluster: Cluster, fault: Fault) -> Node:
     return cluster.nodes[fault.node]
 
 
-_ACTS: Final[Mapping[str, Act]] = {
+ACTS: Final[Mapping[str, Act]] = {
     "kill -9 of a node": _kill,
     "SIGSTOP of a node": _stop,
     "SIGTERM to a node": _drain,

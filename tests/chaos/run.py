@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.chaos.checker import LIVE_BOUND, SETTLING, Violation, check
-from tests.chaos.clients import Device, World
+from tests.chaos.clients import Population, World
 from tests.chaos.cluster import Cluster, running
 from tests.chaos.endings import Endings
 from tests.chaos.faults import inflict
@@ -30,7 +30,7 @@ SETTINGS: Final[dict[str, Any]] = {
     "cleanup_interval": 2,
     "log_level": "warning",
 }
-_CALM: Final = 8.0
+CALM: Final = 8.0
 """Seconds before and after the faults in which revocations are looked at strictly."""
 _LAST_WORD: Final = 30.0
 """Seconds that clients get in the end to come to an answer."""
@@ -42,9 +42,9 @@ class Setup:
 
     Attributes:
         seed: Of everything that is left to chance here; what processes do at the same time is not.
-        seconds: For how long there are faults.
+        seconds: For how long there are faults; 0 for none.
         variants: What each node is, see ``tests.chaos.node``.
-        is_calm: There are no faults at all.
+        revoke_every: Seconds between two revocations.
     """
 
     seed: int
@@ -53,7 +53,11 @@ class Setup:
     verifiers: int = 50
     variants: Sequence[str] = ("whole",) * NODES
     revoke_every: float = 1.0
-    is_calm: bool = False
+
+    @property
+    def grants(self) -> int:
+        """How many there have to be, since many are ended."""
+        return self.clients + int((self.seconds + SETTLING + 2 * CALM) / self.revoke_every)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,7 @@ def run(setup: Setup, folder: Path, say: Callable[[str], None]) -> Result:
 
 async def _run(setup: Setup, cluster: Cluster, folder: Path, say: Callable[[str], None]) -> Result:
     settings = settings_of(cluster, SETTINGS)
-    inhabitants = await settle(settings, setup.clients)
+    inhabitants = await settle(settings, setup.grants)
     for node in cluster.nodes:
         node.start()
     await asyncio.gather(*(node.ready() for node in cluster.nodes))
@@ -98,29 +102,23 @@ async def _run(setup: Setup, cluster: Cluster, folder: Path, say: Callable[[str]
 
 async def _live(setup: Setup, cluster: Cluster, world: World, services: Services, say: Callable[[str], None]) -> None:
     chance = random.Random(setup.seed)
-    devices = [Device(world, seed, random.Random(chance.random())) for seed in world.inhabitants.grants]
-    living = [asyncio.create_task(device.live()) for device in devices]
-    endings = Endings(world, services, list(devices), random.Random(chance.random()))
-    async with _background(endings.go_on(setup.revoke_every, at_most=setup.clients // 2)):
-        await asyncio.sleep(_CALM)
-        for device in devices[: setup.verifiers]:
+    population = Population(world, random.Random(chance.random()), list(world.inhabitants.grants))
+    for _ in range(setup.clients):
+        population.admit()
+    endings = Endings(population, services, random.Random(chance.random()))
+    async with _background(endings.go_on(setup.revoke_every)):
+        await asyncio.sleep(CALM)
+        for device in population.devices[: setup.verifiers]:
             services.watch(device.seed.gid, device.access_tokens[-1:])
-        if not setup.is_calm:
+        if setup.seconds:
             say("faults begin")
             lanes = plan(setup.seed, setup.seconds)
             await asyncio.gather(*(inflict(lane, cluster, world.history, setup.seconds) for lane in lanes))
             say("faults are over")
             await asyncio.sleep(SETTLING)
-        await asyncio.sleep(_CALM)
-        world.is_over = True
+        await asyncio.sleep(CALM)
     await asyncio.sleep(LIVE_BOUND)
-    _, hanging = await asyncio.wait(living, timeout=_LAST_WORD)
-    for task in hanging:
-        task.cancel()
-    await asyncio.gather(*living, return_exceptions=True)
-    for task in living:
-        if not task.cancelled():
-            task.result()
+    await population.end(_LAST_WORD)
 
 
 async def _kept(authority: Authority, inhabitants: Inhabitants) -> list[Kept]:

@@ -8,6 +8,7 @@ import pytest
 from tests.support.feed import Event, Reader, Served, failing, serve_feed, settle
 
 from mintmark.authority.ports import StoreUnavailableError
+from mintmark.authority.reapplying import reapply
 from mintmark.web.streaming import Feed, Pace
 
 HEARTBEAT = Pace().heartbeat
@@ -146,7 +147,7 @@ async def test_nothing_says_that_nothing_was_missed_while_the_store_lacks_what_t
     backup = served.store.snapshot()
     await served.revoke("a")
     served.store.restore(backup)
-    await served.timers.advance(LONGEST)
+    await served.timers.advance(2 * BOUND)
     async with served.reader() as reader:
         await served.timers.advance(2 * HEARTBEAT)
         assert reader.take() == []

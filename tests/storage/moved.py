@@ -1,6 +1,7 @@
 """Databases that things are moved from and to, one class for each kind."""
 
 import asyncio
+import itertools
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
@@ -11,12 +12,14 @@ from typing import Final, TypeVar
 
 import pytest
 from tests.storage.store_things import NOW
+from tests.support.postgres import PostgreSQL
 
 from mintmark.authority.ports import Store
 from mintmark.storage.moving import Source, Target
 from mintmark.storage.sqlite import SQLiteStore
 from mintmark.storage.sqlite import moving as sqlite_moving
 
+_numbers = itertools.count(1)
 Result = TypeVar("Result")
 
 
@@ -78,7 +81,39 @@ class SQLiteFile(Database):
             return {name for (name,) in connection.execute(text)}
 
 
-KINDS: Final[dict[str, Callable[[pytest.FixtureRequest, Path], Database]]] = {
-    "sqlite": lambda _, path: SQLiteFile(path),
-}
-"""By name: makes an empty one; the path is for its file, if it has one."""
+class PostgreSQLDatabase(Database):
+    """A database of a PostgreSQL server."""
+
+    def __init__(self, server: PostgreSQL) -> None:
+        self._server = server
+        self.name = f"moving_{next(_numbers)}"
+        self.url = server.empty_database(self.name)
+
+    async def open(self) -> Store:
+        from mintmark.storage.postgresql import PostgreSQLStore
+
+        return await PostgreSQLStore.open(self.url)
+
+    def reading(self) -> AbstractAsyncContextManager[Source]:
+        from mintmark.storage.postgresql import moving
+
+        return moving.reading(self.url)
+
+    def writing(self) -> AbstractAsyncContextManager[Target]:
+        from mintmark.storage.postgresql import moving
+
+        return moving.writing(self.url)
+
+    async def columns(self) -> set[str]:
+        text = "SELECT table_name || '.' || column_name FROM information_schema.columns WHERE table_schema = 'public'"
+        return set(self._server.execute(text, self.name))
+
+
+KINDS: Final = ("sqlite", pytest.param("postgresql", marks=pytest.mark.slow))
+
+
+def make(request: pytest.FixtureRequest, kind: str, path: Path) -> Database:
+    """Return an empty database; ``path`` is for its file, if it has one."""
+    if kind == "sqlite":
+        return SQLiteFile(path)
+    return PostgreSQLDatabase(request.getfixturevalue("postgresql_server"))

@@ -29,7 +29,7 @@ ADAPTERS: dict[str, Callable[[Path], Store]] = {
     "memory": lambda _: MemoryStore(),
     "sqlite": lambda directory: SQLiteStore.open(directory / "mintmark.db", now=NOW),
 }
-"""By name: opens an empty store whose files, if it has any, are in the directory."""
+"""By name: opens an empty store whose files, if it has any, are in the directory. PostgreSQL: see ``conftest``."""
 
 
 def digest(name: object) -> bytes:

@@ -115,7 +115,9 @@ class Front:
 
 
 @contextlib.contextmanager
-def front(kind: str, folder: Path, ports: tuple[int, int], replaced: Mapping[str, str] | None = None) -> Iterator[Front]:
+def front(
+    kind: str, folder: Path, ports: tuple[int, int], replaced: Mapping[str, str] | None = None
+) -> Iterator[Front]:
     """Run a front while the context lasts.
 
     Args:

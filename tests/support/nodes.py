@@ -27,6 +27,7 @@ from mintmark.oauth.parameters import Parameters
 from mintmark.oauth.pkce import challenge_of
 from mintmark.storage.memory import MemoryStore
 from mintmark.storage.sqlite import SQLiteStore
+from mintmark.system.replaying import MemoryReplays
 
 ISSUER = "https://id.example"
 API = "https://api.example"
@@ -288,6 +289,7 @@ class Node:
             signer=PacedSigner(),
             passwords=PlainPasswords(),
             limiter=NoLimiter(),
+            replays=MemoryReplays(clock),
             keyring=Keyring(policy, MasterKeys(bytes(32)), randomness),
             denylist=Denylist(),
         )

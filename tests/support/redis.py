@@ -47,8 +47,12 @@ class RedisServer:
         password: What it asks for, if anything.
     """
 
-    def __init__(self, directory: Path, *, password: str | None = None, is_clustered: bool = False) -> None:
+    def __init__(
+        self, directory: Path, *, password: str | None = None, is_clustered: bool = False, more: str = ""
+    ) -> None:
+        """Choose a port; ``more`` are further lines of its configuration."""
         self.password = password
+        self._more = more
         self._directory = directory
         self._is_clustered = is_clustered
         self._process: subprocess.Popen[bytes] | None = None
@@ -130,6 +134,7 @@ class RedisServer:
         lines = _CONFIG.format(port=self.port, directory=self._directory)
         if self._is_clustered:
             lines += _CLUSTER_CONFIG.format(bus_port=free_port(), directory=self._directory)
+        lines += self._more
         if self.password:
             lines += f'requirepass "{self.password}"\n'
         (self._directory / "redis.conf").write_text(lines)
@@ -180,9 +185,9 @@ class RedisCluster:
         slot = int(self.nodes[0].cli("CLUSTER", "KEYSLOT", key))
         for line in self.nodes[0].cli("CLUSTER", "NODES").splitlines():
             _, address, _, _, _, _, _, _, *ranges = line.split()
-            first, _, last = ranges[0].partition("-") if ranges else ("", "", "")
-            if first and int(first) <= slot <= int(last or first):
-                return next(node for node in self.nodes if f"127.0.0.1:{node.port}@" in address)
+            for first, _, last in (slots.partition("-") for slots in ranges):
+                if int(first) <= slot <= int(last or first):
+                    return next(node for node in self.nodes if f"127.0.0.1:{node.port}@" in address)
         raise AssertionError(f"nobody has slot {slot}")
 
     def refresh(self) -> None:
@@ -204,9 +209,9 @@ class RedisCluster:
 
 
 @contextlib.contextmanager
-def redis_server(directory: Path, *, password: str | None = None) -> Iterator[RedisServer]:
+def redis_server(directory: Path, *, password: str | None = None, more: str = "") -> Iterator[RedisServer]:
     """Run a server while the context lasts."""
-    server = RedisServer(directory, password=password)
+    server = RedisServer(directory, password=password, more=more)
     try:
         server.start()
         yield server

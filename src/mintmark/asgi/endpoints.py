@@ -119,15 +119,8 @@ class _Table:
 
     async def answer(self, scope: Scope, receive: Receive) -> tuple[Reply | Stream, str]:
         """Return the answer, and the code of the error that it tells of, if any."""
-        if scope["method"] in self._known:
-            return await self._handle(scope, receive)
-        if self.cors and scope["method"] == "OPTIONS":
-            return Reply(204, headers=(*self._allow, *_PREFLIGHT)), ""
-        error = OAuthError("invalid_request", f"Use {' or '.join(sorted(self._known))}", status=405)
-        reply = self._render(error)
-        return replace(reply, headers=(*reply.headers, *self._allow)), error.error
-
-    async def _handle(self, scope: Scope, receive: Receive) -> tuple[Reply | Stream, str]:
+        if scope["method"] not in self._known:
+            return self._wrong_method(scope["method"])
         try:
             return await self._handler(await _read(scope, receive)), ""
         except OAuthError as error:
@@ -146,6 +139,13 @@ class _Table:
         except Exception as problem:  # noqa: BLE001 - the edge: a fault of ours must still be answered in its dialect
             log_fault(self._path, problem)
             return self._render(OAuthError("server_error", "Something went wrong on our side")), "server_error"
+
+    def _wrong_method(self, method: str) -> tuple[Reply, str]:
+        if self.cors and method == "OPTIONS":
+            return Reply(204, headers=(*self._allow, *_PREFLIGHT)), ""
+        error = OAuthError("invalid_request", f"Use {' or '.join(sorted(self._known))}", status=405)
+        reply = self._render(error)
+        return replace(reply, headers=(*reply.headers, *self._allow)), error.error
 
 
 async def _read(scope: Scope, receive: Receive) -> Incoming:

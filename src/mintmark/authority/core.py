@@ -9,7 +9,18 @@ from mintmark.authority.keyring import Keyring
 from mintmark.authority.meter import Meter
 from mintmark.authority.model import Client
 from mintmark.authority.policy import Policy
-from mintmark.authority.ports import Clock, Lease, Limiter, Passwords, Randomness, RevocationStream, Signer, Store
+from mintmark.authority.ports import (
+    Clock,
+    Lease,
+    Limiter,
+    Passwords,
+    Randomness,
+    Replays,
+    RevocationStream,
+    Shared,
+    Signer,
+    Store,
+)
 from mintmark.authority.seen import SeenTokens
 from mintmark.authority.targeting import Landscape, authority_as_resource
 
@@ -22,6 +33,7 @@ class Authority:
         expired: How much of each kind this node has removed since it started: the kinds of ``Store.sweep``, and
             ``denylist_entries`` from its own memory.
         stream: Where nodes tell each other of revocations beside the store; ``None`` without Redis.
+        shared: Redis itself, whether it is there; ``None`` without.
     """
 
     policy: Policy
@@ -31,10 +43,12 @@ class Authority:
     signer: Signer
     passwords: Passwords
     limiter: Limiter
+    replays: Replays
     keyring: Keyring
     denylist: Denylist
     seen: SeenTokens = field(default_factory=SeenTokens)
     stream: RevocationStream | None = None
+    shared: Shared | None = None
     meter: Meter = field(default_factory=Meter)
     expired: Counter[str] = field(default_factory=Counter)
 

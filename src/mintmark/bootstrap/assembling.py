@@ -13,11 +13,11 @@ from mintmark.authority.policy import Policy
 from mintmark.authority.ports import Store
 from mintmark.authority.wrapping import MasterKeys
 from mintmark.bootstrap.opening import open_store
+from mintmark.bootstrap.sharing import Sharing, alone, sharing
 from mintmark.bootstrap.world import World, real_world
 from mintmark.config import Settings
 from mintmark.pages.routes import page_routes, unknown_page
 from mintmark.storage.remembered import RememberingStore
-from mintmark.system.limiting import MemoryLimiter
 from mintmark.system.passwords import Argon2Passwords
 from mintmark.system.signing import PoolSigner
 from mintmark.web.forwarded import behind_proxies
@@ -31,10 +31,15 @@ def assemble(
     master_keys: MasterKeys,
     world: World,
     *,
+    shares: Sharing | None = None,
     signing_threads: int = 2,
     password_threads: int = 2,
 ) -> Authority:
-    """Put an authority together; ``start`` it before use."""
+    """Put an authority together; ``start`` it before use.
+
+    Without ``shares`` it is alone.
+    """
+    shares = shares or alone(world.clock)
     return Authority(
         policy=policy,
         store=store,
@@ -42,9 +47,12 @@ def assemble(
         randomness=world.randomness,
         signer=PoolSigner(signing_threads),
         passwords=Argon2Passwords(password_threads, is_cheap=world.has_cheap_passwords),
-        limiter=MemoryLimiter(world.clock),
+        limiter=shares.limiter,
+        replays=shares.replays,
         keyring=Keyring(policy, master_keys, world.randomness),
         denylist=Denylist(),
+        stream=shares.stream,
+        shared=shares.shared,
     )
 
 
@@ -54,26 +62,27 @@ async def running(settings: Settings, world: World | None = None) -> AsyncIterat
 
     Raises:
         StoreUnavailableError: See ``open_store``.
-        ConfigError: There is no master key.
+        ConfigError: There is no master key, or a package is missing.
         MasterKeyError: The stored keys were written under another master key.
     """
     world = world or real_world()
-    store = await open_store(settings, world.clock)
-    try:
-        authority = assemble(
-            settings.policy(),
-            RememberingStore(store, world.clock),
-            MasterKeys(
-                settings.required_master_key(), tuple(key.get_secret_value() for key in settings.previous_master_keys)
-            ),
-            world,
-            signing_threads=settings.signing_threads,
-            password_threads=settings.password_threads,
-        )
-        await authority.start()
-        yield authority
-    finally:
-        await store.close()
+    async with sharing(settings, world.clock) as shares:
+        store = await open_store(settings, world.clock)
+        try:
+            previous = tuple(key.get_secret_value() for key in settings.previous_master_keys)
+            authority = assemble(
+                settings.policy(),
+                RememberingStore(store, world.clock),
+                MasterKeys(settings.required_master_key(), previous),
+                world,
+                shares=shares,
+                signing_threads=settings.signing_threads,
+                password_threads=settings.password_threads,
+            )
+            await authority.start()
+            yield authority
+        finally:
+            await store.close()
 
 
 def application(authority: Authority, feed: Feed | None = None, *, trusted_proxies: Sequence[str] = ()) -> ASGIApp:

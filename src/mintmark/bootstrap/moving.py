@@ -61,8 +61,20 @@ async def _check(settings: Settings, world: World) -> None:
 
 
 def _source(settings: Settings) -> AbstractAsyncContextManager[moving.Source]:
+    if settings.database.startswith("postgresql://"):
+        from mintmark.storage.postgresql.moving import reading  # noqa: PLC0415 - see ``open_store``
+
+        return reading(settings.database, password=_password(settings))
     return sqlite.reading(Path(settings.database))
 
 
 def _target(settings: Settings) -> AbstractAsyncContextManager[moving.Target]:
+    if settings.database.startswith("postgresql://"):
+        from mintmark.storage.postgresql.moving import writing  # noqa: PLC0415
+
+        return writing(settings.database, password=_password(settings))
     return sqlite.writing(Path(settings.database))
+
+
+def _password(settings: Settings) -> str | None:
+    return None if settings.database_password is None else settings.database_password.get_secret_value()

@@ -22,8 +22,9 @@ from mintmark.authority.wrapping import MasterKeyError
 from mintmark.cli.client_scopes import scope_problems
 from mintmark.cli.opening import MEMORY, RESTORE_DATABASE
 from mintmark.cli.place import is_loopback, mismatch
+from mintmark.storage.schema import migrations
 from mintmark.storage.sqlite.connections import connect_reader
-from mintmark.storage.sqlite.migrations import migrations, version_of
+from mintmark.storage.sqlite.migrations import schema_of
 
 if TYPE_CHECKING:
     from mintmark.config import Settings
@@ -82,7 +83,7 @@ def _content(path: Path) -> Finding:
         connection = connect_reader(path, busy_timeout=1.0)
         try:
             ((verdict,),) = connection.execute("PRAGMA quick_check(1)").fetchall()
-            version = version_of(connection)
+            schema = schema_of(connection)
         finally:
             connection.close()
     except sqlite3.Error as error:
@@ -91,8 +92,8 @@ def _content(path: Path) -> Finding:
         return Finding("database", "problem", f"{path} is damaged, or no database of mintmark: {error}", restore)
     if verdict != "ok":
         return Finding("database", "problem", f"{path} is damaged: {' '.join(str(verdict).split())}", restore)
-    latest = len(migrations())
-    if version > latest:
+    version, latest = schema.version, len(migrations("sqlite"))
+    if version > latest and schema.works_with > latest:
         remedy = "install that version or a later one, or restore a backup made before the upgrade"
         return Finding("database", "problem", f"a newer mintmark has upgraded {path} (schema {version})", remedy)
     if version < latest:

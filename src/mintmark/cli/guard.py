@@ -93,7 +93,7 @@ async def _serve(settings: "Settings", listener: "socket.socket", url: str) -> N
             listener,
             on_ready=lambda: click.echo(f"mintmark guard is ready: {url}"),
             on_stop=lambda: None,
-            patience=PATIENCE,
+            stop=listening.Stop(PATIENCE),
             keep_alive=KEEP_ALIVE,
         )
     say("mintmark guard has stopped.")

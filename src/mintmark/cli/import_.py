@@ -67,6 +67,7 @@ def _explained(settings: "Settings", path: Path) -> Iterator[None]:
     Raises:
         Refusal: Instead of them.
     """
+    from mintmark.authority.ports import AlreadyExistsError
     from mintmark.authority.wrapping import MasterKeyError
     from mintmark.cli.opening import explained
     from mintmark.storage.moving import ExportError, NotEmptyError
@@ -86,4 +87,9 @@ def _explained(settings: "Settings", path: Path) -> Iterator[None]:
         raise Refusal(
             f"the database {settings.database} is not empty: {error}. Set `database` to one without content; "
             "nothing was imported, nothing was changed."
+        ) from error
+    except AlreadyExistsError as error:
+        raise Refusal(
+            f"somebody else is writing to {settings.database}: {error}. End that, and look whether it still is empty. "
+            "Nothing was imported."
         ) from error

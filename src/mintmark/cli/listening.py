@@ -5,7 +5,8 @@ import contextlib
 import errno
 import socket
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Final
 
@@ -17,6 +18,8 @@ from mintmark.cli.refusal import Refusal
 BACKLOG: Final = 2048
 MAX_HEAD_BYTES: Final = 65_536
 _PORTS_TO_TRY: Final = 100
+_TICK: Final = 0.1
+_TICKS_A_SECOND: Final = 10
 
 
 class Protocol(HttpToolsProtocol):
@@ -44,25 +47,73 @@ class Protocol(HttpToolsProtocol):
         super().data_received(data)
 
 
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """How a server stops.
+
+    Attributes:
+        patience: Seconds that requests under way get to finish.
+        drain_delay: Seconds before that in which new ones are still answered, while those who send them hear that they
+            should go elsewhere.
+        lifeline: End of a pipe: when the other end is closed the server stops, as at a signal.
+    """
+
+    patience: int
+    drain_delay: int = 0
+    lifeline: int | None = None
+
+
 class _Server(uvicorn.Server):
     """Says when it is ready and when it stops, and ends with an ordinary exit instead of raising the signal again."""
 
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None], on_stop: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, on_ready: Callable[[], None], on_stop: Callable[[], None], stop: Stop
+    ) -> None:
         super().__init__(config)
         self._on_ready = on_ready
         self._on_stop = on_stop
+        self._stop = stop
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
+        if self._stop.lifeline is not None:
+            asyncio.get_running_loop().add_reader(self._stop.lifeline, self._let_go, self._stop.lifeline)
         self._on_ready()
+
+    def _let_go(self, lifeline: int) -> None:
+        # Not counted as a signal: a worker often gets the one that its parent got as well.
+        asyncio.get_running_loop().remove_reader(lifeline)
+        self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._on_stop()
+        self._take_leave()
+        for tick in range(self._stop.drain_delay * _TICKS_A_SECOND):
+            if self.force_exit:
+                break
+            await self.on_tick(tick)
+            await asyncio.sleep(_TICK)
         await super().shutdown(sockets=sockets)
+
+    def _take_leave(self) -> None:
+        """Ask whoever is answered from now on to come back on another connection (RFC 9112 §9.6)."""
+        self.config.encoded_headers.append((b"connection", b"close"))
+        self.server_state.default_headers.append((b"connection", b"close"))
+        for connection in self.server_state.connections:
+            cycle = getattr(connection, "cycle", None)
+            if cycle is not None and not cycle.response_complete:
+                cycle.keep_alive = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
         self.force_exit = self.should_exit  # the second signal does not wait for anybody
         self.should_exit = True
+
+
+class _Beside(uvicorn.Server):
+    """Leaves the signals to the other server."""
+
+    def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]
+        return contextlib.nullcontext()
 
 
 def listen(host: str, port: int, *, how_to_move: Callable[[int], str]) -> socket.socket:
@@ -117,22 +168,39 @@ async def answer(
     *,
     on_ready: Callable[[], None],
     on_stop: Callable[[], None],
-    patience: int,
+    stop: Stop,
     protocol: type[Protocol] = Protocol,
     keep_alive: int = 5,
 ) -> None:
-    """Answer requests until SIGINT or SIGTERM, then finish those under way; at most ``patience`` seconds.
+    """Answer requests until SIGINT or SIGTERM, then finish those under way; a second signal ends them.
 
     Args:
         application: An ASGI application; it is not told of the start and the end.
         listener: As `listen` returns it.
         on_ready: Called once connections are accepted.
         on_stop: Called when the signal has come, before anything is waited for.
-        patience: Seconds.
+        stop: How to.
         protocol: Reads the requests.
         keep_alive: Seconds for which a connection may be silent between two requests.
     """
-    config = uvicorn.Config(
+    config = _config(application, protocol, keep_alive=keep_alive, patience=stop.patience)
+    await _Server(config, on_ready, on_stop, stop).serve(sockets=[listener])
+
+
+@contextlib.asynccontextmanager
+async def answering(application: Any, listener: socket.socket) -> AsyncIterator[None]:
+    """Answer requests on a second socket while the context lasts."""
+    server = _Beside(_config(application, Protocol, keep_alive=5, patience=1))
+    task = asyncio.create_task(server.serve(sockets=[listener]), name="mintmark beside")
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await task
+
+
+def _config(application: Any, protocol: type[Protocol], *, keep_alive: int, patience: int) -> uvicorn.Config:
+    return uvicorn.Config(
         application,
         http=protocol,
         # The application knows which proxies may say what address a request came from (`web.forwarded`).
@@ -146,7 +214,6 @@ async def answer(
         timeout_keep_alive=keep_alive,
         timeout_graceful_shutdown=patience,
     )
-    await _Server(config, on_ready, on_stop).serve(sockets=[listener])
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:

@@ -25,6 +25,7 @@ from pydantic.config import JsonDict
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from mintmark.authority.policy import BOUNDS, DAY, LIFETIMES, Classification, Lifetimes, Policy, problems_of
+from mintmark.config.redis import redis_database, redis_problem
 
 SigningAlgorithm = Literal["RS256", "PS256", "ES256", "EdDSA"]
 
@@ -251,6 +252,21 @@ class Settings(BaseSettings):
     def _sound_database(cls, value: str) -> str:
         if value != MEMORY and (not value.strip() or "\0" in value or _SCHEME.match(value)):
             raise ValueError("must be the path of a file, or `memory:`")
+        return value
+
+    @field_validator("redis")
+    @classmethod
+    def _sound_redis(cls, value: str) -> str:
+        if value and (problem := redis_problem(value)):
+            raise ValueError(problem)
+        return value
+
+    @field_validator("redis_cluster")
+    @classmethod
+    def _possible_cluster(cls, value: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - the signature is pydantic's
+        url = info.data.get("redis")
+        if value and url is not None and (not url or redis_database(url) != 0):
+            raise ValueError("needs `redis` to name a node of the cluster, which has no database but 0")
         return value
 
     @field_validator("trusted_proxies")

@@ -25,6 +25,7 @@ import msgspec
 from mintmark import __version__
 from mintmark.authority.model import ServerSecret, SigningKey
 from mintmark.storage.rows import Row, server_secret_from_row, signing_key_from_row
+from mintmark.storage.schema import Schema, UnknownSchemaError
 
 FORMAT: Final = 1
 """Grows when an earlier version could misunderstand the file; a further table or column is refused by its name."""
@@ -164,6 +165,23 @@ TABLES: Final = (
 
 _BY_NAME: Final = {table.name: table for table in TABLES}
 _WRAPPED: Final = ("server_secrets", "signing_keys")
+
+
+def require_whole(schema: Schema, latest: int) -> None:
+    """Refuse to export what this code does not know all of.
+
+    Args:
+        schema: What the database has.
+        latest: The newest that the code knows.
+
+    Raises:
+        UnknownSchemaError: It is newer, even if this code works with it.
+    """
+    if schema.version > latest:
+        raise UnknownSchemaError(
+            f"it has schema {schema.version}, and this mintmark knows {latest}: what only a newer one keeps would be left "
+            "out. Export it with the newer one"
+        )
 
 
 class Source(Protocol):

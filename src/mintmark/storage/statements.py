@@ -65,8 +65,8 @@ SESSION_IS_THERE: Final = "SELECT 1 FROM sessions WHERE sid = ?1"
 GRANT_ADVANCE: Final = """
     UPDATE grants SET
       generation = ?3,
-      binding = CASE WHEN ?3 > ?2 THEN NULL ELSE binding END,
-      advanced_at = CASE WHEN ?3 > ?2 THEN ?4 ELSE advanced_at END,
+      binding = CASE WHEN ?3 > generation THEN NULL ELSE binding END,
+      advanced_at = CASE WHEN ?3 > generation THEN ?4 ELSE advanced_at END,
       idle_expires_at = ?5,
       access_expires_at = CASE WHEN ?6 > access_expires_at THEN ?6 ELSE access_expires_at END,
       replays = replays + ?7
@@ -226,4 +226,5 @@ LEASE_HOLD: Final = "UPDATE leases SET fence = fence WHERE name = ?1 AND holder 
 It is the first statement of a transaction that writes under a lease.
 """
 
-SCHEMA_VERSION: Final = "SELECT max(version) FROM schema_version"
+SCHEMA: Final = "SELECT version, coalesce(works_with, version) FROM schema_version ORDER BY version DESC LIMIT 1"
+"""The newest migration applied, and the oldest schema whose code works with what it left."""

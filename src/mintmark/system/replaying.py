@@ -14,6 +14,9 @@ class MemoryReplays:
         self._seen: set[tuple[str, str]] = set()
         self._ends: list[tuple[int, tuple[str, str]]] = []
 
+    def __len__(self) -> int:
+        return len(self._seen)
+
     async def is_first(self, purpose: str, what: str, expires_at: int) -> bool:
         """Remember ``what`` until ``expires_at``, and as long beyond it as clocks may differ; tell whether it is new."""
         now = self._clock.now()

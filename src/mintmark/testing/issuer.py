@@ -20,6 +20,7 @@ from mintmark.jose.jwk import Key
 from mintmark.storage.memory import MemoryStore
 from mintmark.system.clock import SystemClock, SystemRandomness
 from mintmark.system.limiting import MemoryLimiter
+from mintmark.system.replaying import MemoryReplays
 from mintmark.testing.keys import ALGORITHM, LentKeyring
 from mintmark.verifier.ports import SYSTEM_CLOCK
 
@@ -91,6 +92,7 @@ class Issuer:
             signer=_InlineSigner(),
             passwords=_NoPasswords(),
             limiter=MemoryLimiter(clock),
+            replays=MemoryReplays(clock),
             keyring=self.keyring,
             denylist=Denylist(),
         )

@@ -12,6 +12,10 @@ from mintmark.web.streaming import Feed
 
 _PATIENCE: Final = 2.0
 """Seconds that the database may take to answer: whoever asks for our readiness does not wait for ever."""
+_WITHOUT_REDIS: Final = (
+    "redis: attempts are counted by each node alone, what may be used once is refused, "
+    "and revocations are kept in one place less"
+)
 
 
 async def livez(_authority: Authority, _incoming: Incoming) -> Reply:
@@ -23,7 +27,8 @@ async def readyz(feed: Feed, authority: Authority, _incoming: Incoming) -> Reply
     """Return 200 if requests should come here, else 503 with what is missing.
 
     They should if the database answers and has a schema that this version knows, every algorithm has a key that signs,
-    and the server was not told to stop: a node that is about to leave says so while it still answers.
+    and the server was not told to stop: a node that is about to leave says so while it still answers. Redis is not
+    needed for that; what is worse without it stands under ``degraded`` (docs/redis.md).
     """
     problems = ["draining"] if feed.stopped.done() else []
     try:
@@ -37,6 +42,17 @@ async def readyz(feed: Feed, authority: Authority, _incoming: Incoming) -> Reply
         for alg in authority.policy.signing_algorithms
         if schedule.active(authority.keyring.rows, alg, now) is None
     ]
+    degraded = {"degraded": [_WITHOUT_REDIS]} if await _lacks_redis(authority) else {}
     if problems:
-        return json_reply({"status": "not ready", "missing": problems}, status=503)
-    return json_reply({"status": "ready"})
+        return json_reply({"status": "not ready", "missing": problems, **degraded}, status=503)
+    return json_reply({"status": "ready", **degraded})
+
+
+async def _lacks_redis(authority: Authority) -> bool:
+    if authority.shared is None:
+        return False
+    try:
+        await authority.shared.check()
+    except StoreUnavailableError:
+        return True
+    return False

@@ -75,6 +75,20 @@ def test_whoever_follows_the_pages_has_everything_once(cursors: set[int], begin:
     assert seen == [f"j{each}" for each in sorted(cursors) if each > begin]
 
 
+def test_entries_come_out_as_they_went_in() -> None:
+    entries = [
+        entry(3),
+        Revocation(kind="sub", value='u"\n', before=5, expires_at=9, cursor=4),
+        Revocation(kind="client_id", value="web", before=None, expires_at=9, cursor=9),
+    ]
+    log = FeedLog()
+    log.append(entries)
+    assert log.entries(0, 10) == entries
+    assert log.entries(0, 2) == entries[:2]
+    assert log.entries(3, 10) == entries[1:]
+    assert log.entries(9, 10) == []
+
+
 def test_a_position_leads_back_to_its_place() -> None:
     log = log_of(2, 3, 5)
     for cursor in (2, 3, 5):

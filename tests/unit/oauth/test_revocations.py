@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mintmark.jose.jwt import MAX_LEEWAY
-from mintmark.oauth.revocations import KEPT_BEYOND_EXPIRY, Revocation, RevocationTable, WireEntry, to_wire
+from mintmark.oauth.revocations import KEPT_BEYOND_EXPIRY, Revocation, RevocationTable, WireEntry, from_wire, to_wire
 
 KINDS = ("jti", "gid", "sub", "client_id", "kid")
 CLAIMS = {"jti": "j", "gid": "g", "sub": "s", "client_id": "c", "iat": 100}
@@ -32,6 +32,18 @@ def test_an_entry_on_the_wire_has_its_name_and_no_other(kind: Any, before: int |
     assert msgspec.json.decode(encoded) == {kind: "x", "exp": 9} | ({} if before is None else {"before": before})
     members: dict[str, Any] = {kind: "x", "before": before, "exp": 9}
     assert msgspec.json.decode(encoded, type=WireEntry) == WireEntry(**members)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("before", [None, 7])
+def test_an_entry_comes_back_from_the_wire_as_it_was(kind: Any, before: int | None) -> None:
+    entry = Revocation(kind=kind, value="x", before=before, expires_at=9, cursor=4)
+    assert from_wire(to_wire(entry), 4) == entry
+
+
+def test_what_names_nothing_we_know_or_two_things_is_no_entry() -> None:
+    assert from_wire(WireEntry(exp=9)) is None
+    assert from_wire(WireEntry(jti="a", gid="b", exp=9)) is None
 
 
 def test_a_verifier_of_today_reads_what_a_later_authority_adds() -> None:
@@ -101,3 +113,24 @@ def test_together_entries_hit_whatever_one_of_them_hits(entries: list[Any], issu
             assert both.revokes(claims, name)
         if all(each[1] != name for each in entries):
             assert not both.revokes(claims, name)
+
+
+@given(st.lists(DATED, max_size=8), DATED)
+def test_a_table_covers_what_adding_would_not_change(entries: list[Any], more: Any) -> None:
+    table = table_of(*entries)
+    kind, value, before, expires_at = more
+    before_it_was_added = table.entries()
+    is_covered = table.covers(Revocation(kind=kind, value=value, before=before, expires_at=expires_at))
+    table.add(*more)
+    assert is_covered is (table.entries() == before_it_was_added)
+
+
+@given(st.lists(DATED, max_size=8))
+def test_what_a_table_says_it_has_makes_the_same_table(entries: list[Any]) -> None:
+    table = table_of(*entries)
+    said = table.entries()
+    assert len(said) == len(table)
+    assert {(entry.kind, entry.value) for entry in said} == {(kind, value) for kind, value, _, _ in entries}
+    again = table_of(*((entry.kind, entry.value, entry.before, entry.expires_at) for entry in said))
+    assert again.entries() == said
+    assert all(table.covers(entry) for entry in said)

@@ -33,7 +33,7 @@ local function epoch_of(key)
 end
 """
 # The oldest entries go while they are dead, more of them than are added; the first live one ends it. So no live entry
-# is ever dropped, and what is kept is no more than was published within the longest life of those kept.
+# is ever dropped, and in the long run no more is kept than was published within the longest life of all.
 _PUBLISH: Final = Script(
     _EPOCH_OF
     + """\
@@ -60,7 +60,7 @@ for index = 3, #KEYS do
     end
   end
 end
-for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 2 * #KEYS)) do
+for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 100 + 2 * #KEYS)) do
   if (tonumber(entry[2][8]) or 0) + kept > now then break end
   redis.call('XDEL', KEYS[1], entry[1])
 end

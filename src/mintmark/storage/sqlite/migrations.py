@@ -1,43 +1,17 @@
-"""Brings the schema of a SQLite file to what the code expects: numbered SQL files, one transaction each."""
+"""Brings the schema of a SQLite file to what the code expects, whenever it is opened (ADR 0023)."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from importlib import resources
+from typing import Final
 
-from mintmark.authority.ports import StoreUnavailableError
-from mintmark.storage import statements
+from mintmark.storage import schema
+from mintmark.storage.schema import Migration, Schema
 
+REMEDY: Final = "An older database has taken its place: restart mintmark, which upgrades it."
 
-class UnknownSchemaError(StoreUnavailableError):
-    """The schema of the database is not one that this version understands; the message says what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Migration:
-    """One step of the schema.
-
-    Attributes:
-        version: Of the schema after it; the first is 1.
-        script: SQL statements.
-    """
-
-    version: int
-    script: str
-
-
-def migrations() -> tuple[Migration, ...]:
-    """Return all migrations in order.
-
-    Raises:
-        ValueError: The files are not numbered 1, 2, 3 …
-    """
-    files = (resources.files("mintmark.storage") / "migrations" / "sqlite").iterdir()
-    scripts = sorted((file.name, file.read_text(encoding="utf-8")) for file in files if file.name.endswith(".sql"))
-    found = tuple(Migration(int(name.partition("_")[0]), script) for name, script in scripts)
-    if [migration.version for migration in found] != list(range(1, len(found) + 1)):
-        raise ValueError(f"migrations are numbered 1, 2, 3 …, not {[name for name, _ in scripts]}")
-    return found
+# All columns there are: before migrations said what they work with there was one less.
+_NEWEST: Final = "SELECT * FROM schema_version ORDER BY version DESC LIMIT 1"
+_COLUMNS: Final = "SELECT name FROM pragma_table_info('schema_version')"
 
 
 def migrate(connection: sqlite3.Connection, steps: Sequence[Migration], *, now: int) -> int:
@@ -49,57 +23,48 @@ def migrate(connection: sqlite3.Connection, steps: Sequence[Migration], *, now: 
         now: Unix time, for the record of when each was applied.
 
     Raises:
-        UnknownSchemaError: The database is newer than ``steps``.
+        UnknownSchemaError: The database is newer than ``steps``, and needs newer code.
         sqlite3.Error: A step failed and left nothing behind; the steps before it stay.
     """
     for step in steps:
         connection.execute("BEGIN IMMEDIATE")
         try:
-            connection.execute(
-                "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL)"
-            )
+            _keep_history(connection)
             # Asked again under the lock: another process may have come first.
-            if version_of(connection) < step.version:
+            if schema_of(connection).version < step.version:
                 for statement in _split(step.script):
                     connection.execute(statement)
                 connection.execute(
-                    "INSERT INTO schema_version (version, applied_at) VALUES (?, ?)", (step.version, now)
+                    "INSERT INTO schema_version (version, applied_at, works_with) VALUES (?, ?, ?)",
+                    (step.version, now, step.works_with),
                 )
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
-    return require_known(version_of(connection), len(steps))
+    return schema.require_known(schema_of(connection), len(steps), remedy=REMEDY)
 
 
-def version_of(connection: sqlite3.Connection) -> int:
-    """Return the version of the schema; 0 where there is none.
+def schema_of(connection: sqlite3.Connection) -> Schema:
+    """Return the schema of the database.
 
     Raises:
         sqlite3.Error: The file cannot be read, or has no ``schema_version``.
     """
-    ((version,),) = connection.execute(statements.SCHEMA_VERSION).fetchall()
-    return int(version or 0)
+    for version, _, *works_with in connection.execute(_NEWEST).fetchall():
+        oldest = works_with[0] if works_with else None
+        return Schema(version, version if oldest is None else oldest)
+    return schema.NOTHING
 
 
-def require_known(version: int, latest: int) -> int:
-    """Return ``version`` if it is the ``latest`` this code knows.
-
-    Raises:
-        UnknownSchemaError: It is another one.
-    """
-    if version > latest:
-        raise UnknownSchemaError(
-            f"the database has schema {version}, and this mintmark knows schemas up to {latest}: a newer mintmark has "
-            "been here. Install that version or a later one, or restore a backup made before the upgrade."
-        )
-    if version < latest:
-        raise UnknownSchemaError(
-            f"the database has schema {version}, and this mintmark needs schema {latest}: an older database has taken "
-            "its place. Restart mintmark, which upgrades it."
-        )
-    return version
+def _keep_history(connection: sqlite3.Connection) -> None:
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS schema_version "
+        "(version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL, works_with INTEGER)"
+    )
+    if ("works_with",) not in connection.execute(_COLUMNS).fetchall():
+        connection.execute("ALTER TABLE schema_version ADD COLUMN works_with INTEGER")
 
 
 def _split(script: str) -> Iterator[str]:

@@ -6,9 +6,11 @@ from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Final
 
-from mintmark.storage.moving import BATCH, TABLES, NotEmptyError, Source, Table, Target
+from mintmark.storage.moving import BATCH, TABLES, NotEmptyError, Source, Table, Target, require_whole
 from mintmark.storage.rows import Row
+from mintmark.storage.schema import migrations
 from mintmark.storage.sqlite.connections import connect_reader, connect_writer, translate
+from mintmark.storage.sqlite.migrations import schema_of
 
 _BUSY_TIMEOUT: Final = 5.0  # seconds
 
@@ -37,9 +39,11 @@ async def reading(path: Path) -> AsyncIterator[Source]:
 
     Raises:
         StoreUnavailableError: It cannot be read.
+        UnknownSchemaError: A newer mintmark has upgraded it.
     """
     with _translated(), closing(connect_reader(path, busy_timeout=_BUSY_TIMEOUT)) as connection:
         connection.execute("BEGIN")
+        require_whole(schema_of(connection), len(migrations("sqlite")))
         yield _Source(connection)
 
 

@@ -8,7 +8,7 @@ from typing import Final, Self
 
 from mintmark.authority.model import Client, Resource, Role, User
 from mintmark.authority.ports import Lease, StoreUnavailableError
-from mintmark.storage import rules, statements
+from mintmark.storage import rules, schema, statements
 from mintmark.storage.rows import Codec
 from mintmark.storage.sqlite.connections import connect_writer
 from mintmark.storage.sqlite.directories import SQLiteDirectory, SQLiteUsers
@@ -16,7 +16,7 @@ from mintmark.storage.sqlite.grants import SQLiteGrants
 from mintmark.storage.sqlite.keys import SQLiteKeys
 from mintmark.storage.sqlite.leases import SQLiteLeases, require_held
 from mintmark.storage.sqlite.logs import SQLiteAudit, SQLiteRevocations
-from mintmark.storage.sqlite.migrations import migrate, migrations, require_known
+from mintmark.storage.sqlite.migrations import REMEDY, migrate
 from mintmark.storage.sqlite.readers import Readers
 from mintmark.storage.sqlite.sessions import SQLiteConsents, SQLiteSessions
 from mintmark.storage.sqlite.writer import GroupWriter
@@ -31,13 +31,13 @@ class SQLiteStore:
     Args:
         readers: Read connections.
         writer: The writer; both are closed with the store.
-        version: The version of the schema that ``check`` expects.
+        latest: The newest schema that the code knows.
     """
 
-    def __init__(self, readers: Readers, writer: GroupWriter, *, version: int) -> None:
+    def __init__(self, readers: Readers, writer: GroupWriter, *, latest: int) -> None:
         self._readers = readers
         self._writer = writer
-        self._version = version
+        self._latest = latest
         self.clients = SQLiteDirectory(
             readers, writer, Codec(Client), statements.CLIENTS, lambda client: (client.client_id,)
         )
@@ -72,11 +72,11 @@ class SQLiteStore:
             StoreUnavailableError: The file cannot be opened or is no database.
             UnknownSchemaError: A newer mintmark has upgraded it.
         """
-        steps = migrations()
+        steps = schema.migrations("sqlite")
         connection: sqlite3.Connection | None = None
         try:
             connection = _open_writer(path, busy_timeout)
-            version = migrate(connection, steps, now=now)
+            migrate(connection, steps, now=now)
         except sqlite3.Error as error:
             if connection is not None:
                 connection.close()
@@ -86,7 +86,7 @@ class SQLiteStore:
                 connection.close()
             raise
         readers = Readers(path, threads=reader_threads, busy_timeout=min(READ_BUSY_TIMEOUT, busy_timeout))
-        return cls(readers, GroupWriter(connection), version=version)
+        return cls(readers, GroupWriter(connection), latest=len(steps))
 
     async def sweep(self, now: int, limit: int, lease: Lease | None = None) -> dict[str, int]:
         """Delete at most ``limit`` rows of each kind that nothing needs any more; return how many of each.
@@ -105,8 +105,8 @@ class SQLiteStore:
 
     async def check(self) -> None:
         """Raise ``StoreUnavailableError`` unless the store answers and its schema is the one expected."""
-        ((version,),) = self._readers.rows(statements.SCHEMA_VERSION)
-        require_known(version or 0, self._version)
+        found = self._readers.first(statements.SCHEMA, (), lambda row: schema.Schema(*row))
+        schema.require_known(found or schema.NOTHING, self._latest, remedy=REMEDY)
 
     async def close(self) -> None:
         """Finish what is under way and let go of everything."""

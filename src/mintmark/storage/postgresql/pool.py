@@ -1,0 +1,156 @@
+"""The connections that a process keeps: few, used in turns, replaced when they break."""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from mintmark.authority.ports import StoreUnavailableError
+from mintmark.storage.postgresql.connections import Connection
+
+WAIT_SECONDS: Final = 2.0
+"""How long one may wait for a connection while all are in use."""
+IDLE_SECONDS: Final = 180.0
+"""How long a connection may lie unused: whatever is in between may have dropped it silently after that."""
+_FINISH_SECONDS: Final = 5.0
+"""How long closing waits for what is under way."""
+
+
+class Pool:
+    """At most ``size`` connections.
+
+    Args:
+        dial: Makes one.
+        size: How many there may be.
+    """
+
+    def __init__(self, dial: Callable[[], Awaitable[Connection]], size: int) -> None:
+        self._dial = dial
+        self._size = size
+        self._time = asyncio.get_running_loop().time
+        self._idle: deque[tuple[Connection, float]] = deque()
+        self._busy: set[Connection] = set()
+        self._dialing = 0
+        self._outdated: set[Connection] = set()
+        # Who waits gets a connection, or None: there is a place for a new one.
+        self._waiting: deque[asyncio.Future[Connection | None]] = deque()
+        self._burials: set[asyncio.Task[None]] = set()
+        self._is_closed = False
+        self._is_over = asyncio.Event()
+
+    @property
+    def usage(self) -> dict[str, int]:
+        """How many connections are in use and idle, how many there may be, and how many tasks wait for one."""
+        waiting = sum(not future.done() for future in self._waiting)
+        busy = len(self._busy) + self._dialing
+        return {"busy": busy, "idle": len(self._idle), "size": self._size, "waiting": waiting}
+
+    async def acquire(self) -> Connection:
+        """Return a connection, to be given back with ``release``.
+
+        Raises:
+            StoreUnavailableError: All are in use and stay so, or the pool is closed.
+            LostConnectionError: None can be made.
+        """
+        while True:
+            self._require_open()
+            while self._idle:
+                connection, _ = self._idle.pop()
+                if connection.is_usable:
+                    self._busy.add(connection)
+                    return connection
+                self._bury(connection)
+            if len(self._busy) + self._dialing < self._size:
+                return await self._add()
+            handed = await self._wait()
+            if handed is not None:
+                return handed
+
+    def release(self, connection: Connection) -> None:
+        """Take a connection back; a broken one is not used again."""
+        self._busy.discard(connection)
+        if self._is_closed or connection in self._outdated or not connection.is_usable:
+            self._outdated.discard(connection)
+            self._bury(connection)
+            self._hand_on(None)
+            self._note_end()
+        elif not self._hand_on(connection):
+            now = self._time()
+            self._idle.append((connection, now))
+            if self._idle[0][1] < now - IDLE_SECONDS:
+                self._bury(self._idle.popleft()[0])
+
+    def renew(self) -> None:
+        """Replace every connection that was made so far: their server is not the right one, or does not answer."""
+        self._outdated.update(self._busy)
+        while self._idle:
+            self._bury(self._idle.pop()[0])
+
+    async def close(self) -> None:
+        """Let what is under way finish, for a while, and end all connections."""
+        self._is_closed = True
+        while self._waiting:
+            self._hand_on(None)
+        self.renew()
+        self._note_end()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FINISH_SECONDS):
+                await self._is_over.wait()
+        for connection in list(self._busy):
+            self._bury(connection)
+        await asyncio.gather(*self._burials)
+
+    def _note_end(self) -> None:
+        if self._is_closed and not self._busy and not self._dialing:
+            self._is_over.set()
+
+    def _require_open(self) -> None:
+        if self._is_closed:
+            raise StoreUnavailableError("the store is closed")
+
+    async def _add(self) -> Connection:
+        self._dialing += 1
+        try:
+            connection = await self._dial()
+        except BaseException:
+            self._dialing -= 1
+            self._hand_on(None)
+            self._note_end()
+            raise
+        self._dialing -= 1
+        self._busy.add(connection)
+        return connection
+
+    async def _wait(self) -> Connection | None:
+        future: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                return await future
+        except BaseException as error:
+            if future.done() and not future.cancelled():  # handed over at the moment we gave up
+                handed = future.result()
+                if handed is None:
+                    self._hand_on(None)
+                else:
+                    self.release(handed)
+            if isinstance(error, TimeoutError):
+                raise StoreUnavailableError(f"all {self._size} connections to PostgreSQL are in use") from error
+            raise
+
+    def _hand_on(self, what: Connection | None) -> bool:
+        """Give ``what`` to who waits longest; tell whether anybody did."""
+        while self._waiting:
+            future = self._waiting.popleft()
+            if not future.done():
+                if what is not None:
+                    self._busy.add(what)
+                future.set_result(what)
+                return True
+        return False
+
+    def _bury(self, connection: Connection) -> None:
+        task = asyncio.get_running_loop().create_task(connection.close())
+        self._burials.add(task)
+        task.add_done_callback(self._burials.discard)

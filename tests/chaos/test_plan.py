@@ -1,0 +1,31 @@
+"""What goes wrong is decided by the seed."""
+
+from itertools import pairwise
+
+import pytest
+from tests.chaos.faults import ACTS
+from tests.chaos.plan import LANES, MOST_SKEW, NODES, plan
+
+SECONDS = 120.0
+
+
+def test_the_same_seed_is_the_same_run() -> None:
+    assert plan(1, SECONDS) == plan(1, SECONDS)
+    assert plan(1, SECONDS) != plan(2, SECONDS)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_plan(seed: int) -> None:
+    for lane, faults in zip(LANES, plan(seed, SECONDS), strict=True):
+        assert {fault.kind for fault in faults} == set(lane.kinds), "every kind comes"
+        for fault in faults:
+            shortest, longest = lane.kinds[fault.kind]
+            assert 0 < fault.at < SECONDS
+            assert shortest <= fault.seconds <= longest
+            assert (fault.node in range(NODES)) is lane.is_of_nodes
+            assert abs(fault.skew) <= MOST_SKEW
+        assert all(one.at + one.seconds < next_one.at for one, next_one in pairwise(faults)), "one after the other"
+
+
+def test_every_kind_can_be_inflicted() -> None:
+    assert {kind for lane in LANES for kind in lane.kinds} == set(ACTS)

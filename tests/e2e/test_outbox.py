@@ -1,0 +1,100 @@
+"""A node killed between the commit of a revocation and its publication loses none (invariant I6): the store is the outbox."""
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from tests.support.postgres import postgresql
+from tests.support.redis import RedisServer, redis_server
+from tests.unit.cli.processes import clean_environment
+
+from mintmark import bootstrap
+from mintmark.bootstrap.hearing import hearing
+from mintmark.config import Settings
+from mintmark.oauth.revocations import Revocation
+from mintmark.storage.redis import RedisConnection, RedisRevocationStream
+
+pytestmark = [pytest.mark.slow, pytest.mark.anyio, pytest.mark.spec("invariant I6")]
+ROOT: Final = Path(__file__).resolve().parents[2]
+_SECONDS: Final = 20
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with redis_server(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def settings(request: pytest.FixtureRequest, tmp_path: Path, server: RedisServer) -> Iterator[dict[str, Any]]:
+    """Settings of all nodes, but the master key."""
+    server.refresh()
+    with ExitStack() as stack:
+        if request.param == "sqlite":
+            database = str(tmp_path / "mintmark.sqlite3")
+        else:
+            database = stack.enter_context(postgresql()).empty_database("mintmark")
+        yield {"issuer": "http://127.0.0.1:9", "database": database, "redis": server.url}
+
+
+async def killed(settings: dict[str, Any], what: str) -> dict[str, str]:
+    """Run a node that revokes and dies of it; return what it revoked."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "tests.e2e.committing", json.dumps(settings), what),
+        cwd=ROOT,
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    said, problems = await process.communicate()
+    assert process.returncode == -signal.SIGKILL, problems.decode()
+    revoked: dict[str, str] = json.loads(said.splitlines()[-1])
+    return revoked
+
+
+async def published(server: RedisServer) -> list[Revocation]:
+    connection = RedisConnection(server.url)
+    try:
+        _, entries = await RedisRevocationStream(connection).after("", 0)
+        return entries
+    finally:
+        await connection.close()
+
+
+async def until_published(server: RedisServer) -> Revocation:
+    async with asyncio.timeout(_SECONDS):
+        while not (entries := await published(server)):
+            await asyncio.sleep(0.05)
+    (entry,) = entries
+    return entry
+
+
+@pytest.mark.parametrize("what", ["grant", "access_token"])
+async def test_the_next_node_to_start_publishes_what_a_killed_one_had_committed(
+    settings: dict[str, Any], server: RedisServer, what: str
+) -> None:
+    revoked = await killed(settings, what)
+    assert await published(server) == []
+    async with bootstrap.running(Settings(**settings, master_key=bytes(32))) as authority, hearing(authority):
+        entry = await until_published(server)
+        assert entry.kind == ("gid" if what == "grant" else "jti")
+        if what == "grant":
+            assert authority.denylist.has_ended(revoked["gid"])
+
+
+async def test_a_node_that_runs_publishes_what_a_killed_one_had_committed(
+    settings: dict[str, Any], server: RedisServer
+) -> None:
+    async with bootstrap.running(Settings(**settings, master_key=bytes(32))) as authority, hearing(authority):
+        revoked = await killed(settings, "grant")
+        entry = await until_published(server)
+        assert (entry.kind, entry.value) == ("gid", revoked["gid"])
+        assert authority.denylist.has_ended(revoked["gid"])

@@ -1,0 +1,83 @@
+"""What the adapters for Redis are tried on: one server or a cluster, spoken to by as many nodes as a test likes."""
+
+from typing import Any
+
+import pytest
+from tests.support.redis import RedisCluster, RedisServer
+from tests.support.world import FixedClock
+
+from mintmark.storage.redis.connection import RedisConnection, Script
+
+
+class Monotonic:
+    """Seconds that pass only when told: a connection does not rest for longer than a test wants."""
+
+    def __init__(self) -> None:
+        self.at = 1000.0
+
+    def __call__(self) -> float:
+        return self.at
+
+    def advance(self, seconds: float) -> None:
+        self.at += seconds
+
+
+class RedisPlace:
+    """One server, or a cluster.
+
+    Attributes:
+        servers: All of them.
+        keeper: The one that has our keys.
+        monotonic: The time of all connections made here.
+    """
+
+    def __init__(self, servers: RedisServer | RedisCluster) -> None:
+        self.is_cluster = isinstance(servers, RedisCluster)
+        self.url = servers.url
+        self.keeper = servers.owner_of("{mintmark}:") if isinstance(servers, RedisCluster) else servers
+        self.monotonic = Monotonic()
+        self.servers = servers.nodes if isinstance(servers, RedisCluster) else [servers]
+        self._refresh = servers.refresh
+        self._connections: list[RedisConnection] = []
+
+    def connect(self) -> RedisConnection:
+        """Return the connection of a further node."""
+        connection = RedisConnection(self.url, is_cluster=self.is_cluster, monotonic=self.monotonic)
+        self._connections.append(connection)
+        return connection
+
+    def restart(self) -> None:
+        """Kill the server that has our keys, and start it again without them."""
+        self.keeper.kill()
+        self._refresh()
+
+    def keys(self) -> list[str]:
+        """Return all keys."""
+        return self.keeper.cli("KEYS", "*").split("\n")
+
+    async def close(self) -> None:
+        """Close what was connected."""
+        for connection in self._connections:
+            await connection.close()
+
+
+class RedisClock(FixedClock):
+    """Time that scripts take from a key, where they were made to (see ``told_the_time``)."""
+
+    def __init__(self, place: RedisPlace, at: int) -> None:
+        super().__init__(at)
+        self._place = place
+        self.advance(0)
+
+    def advance(self, seconds: int) -> None:
+        super().advance(seconds)
+        self._place.keeper.cli("SET", "{mintmark}:clock", self.at)
+
+
+def told_the_time(monkeypatch: pytest.MonkeyPatch, module: Any, *names: str) -> None:
+    """Have scripts of ``module`` take the time from a key that the test sets, and nothing else of them changed."""
+    for name in names:
+        script: Script = getattr(module, name)
+        text = script.text.replace("redis.call('TIME')[1]", "redis.call('GET', '{mintmark}:clock')")
+        assert text != script.text, f"{name} does not ask for the time"
+        monkeypatch.setattr(module, name, Script(text))
