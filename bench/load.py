@@ -5,6 +5,7 @@ length and, where the next request depends on it, the body are looked at.
 """
 
 import asyncio
+import itertools
 import time
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -150,7 +151,8 @@ def measure(server: machine.Server, clients: list[Client], seconds: float) -> Me
 
 async def _measure(server: machine.Server, clients: list[Client], seconds: float) -> Measured:
     run = _Run(asyncio.get_running_loop().create_future())
-    connections = [await _connect(server.port, client, run) for client in clients]
+    ports = itertools.cycle((server.port, *server.further_ports))
+    connections = [await _connect(next(ports), client, run) for client in clients]
     await run.lasts(WARM_UP)
     run.latencies.clear()
     start, served, loaded = time.perf_counter(), server.cpu_seconds(), time.process_time()

@@ -59,11 +59,13 @@ class Server:
 
     Attributes:
         beside: Processes that it asks, whose time counts as its own.
+        further_ports: Of further nodes like it, which connections use in turn; they are ``beside`` it.
     """
 
     pid: int
     port: int
     beside: tuple[int, ...] = ()
+    further_ports: tuple[int, ...] = ()
 
     def cpu_seconds(self) -> float:
         """Return the processor time that it has used."""

@@ -87,7 +87,8 @@ def _credentials_request(seeds: Seeds, alg: str) -> bytes:
     return _post("/token", seeds, f"service-{alg}", form)
 
 
-def _client_credentials(alg: str) -> Callable[[Server, Seeds], list[Client]]:
+def client_credentials(alg: str) -> Callable[[Server, Seeds], list[Client]]:
+    """Return what makes the load of services that get tokens signed with ``alg``."""
     return lambda _, seeds: _same([_credentials_request(seeds, alg)])
 
 
@@ -95,14 +96,16 @@ def _refresh_request(seeds: Seeds, client_id: str, token: str) -> bytes:
     return _post("/token", seeds, client_id, b"grant_type=refresh_token&refresh_token=" + token.encode())
 
 
-def _refresh(client_id: str) -> Callable[[Server, Seeds], list[Client]]:
-    def clients(_: Server, seeds: Seeds) -> list[Client]:
-        tokens = seeds.refresh_tokens[client_id]
-        before = _refresh_request(seeds, client_id, tokens[0]).removesuffix(tokens[0].encode())
-        encoded = [token.encode() for token in tokens]
-        return [Rotating(before, encoded[first::CONNECTIONS]) for first in range(CONNECTIONS)]
+def refresh(client_id: str) -> Callable[[Server, Seeds], list[Client]]:
+    """Return what makes the load that refreshes the grants of ``client_id``."""
+    return lambda _, seeds: rotating(seeds, client_id, seeds.refresh_tokens[client_id], CONNECTIONS)
 
-    return clients
+
+def rotating(seeds: Seeds, client_id: str, tokens: list[str], connections: int) -> list[Client]:
+    """Return clients that refresh ``tokens`` among them, each its own part."""
+    before = _refresh_request(seeds, client_id, tokens[0]).removesuffix(tokens[0].encode())
+    encoded = [token.encode() for token in tokens]
+    return [Rotating(before, encoded[first::connections]) for first in range(connections)]
 
 
 def _introspection(server: Server, seeds: Seeds) -> list[Client]:
@@ -121,12 +124,12 @@ def _userinfo(server: Server, seeds: Seeds) -> list[Client]:
 
 
 SCENARIOS: Final = (
-    Scenario("client_credentials RS256", "RSA signs", 0.75, _client_credentials("RS256")),
-    Scenario("client_credentials ES256", "bare ASGI", 0.30, _client_credentials("ES256")),
+    Scenario("client_credentials RS256", "RSA signs", 0.75, client_credentials("RS256")),
+    Scenario("client_credentials ES256", "bare ASGI", 0.30, client_credentials("ES256")),
     Scenario("userinfo", "bare ASGI", None, _userinfo),
-    Scenario("refresh RS256, SQLite FULL", "RSA signs", 0.65, _refresh("app-RS256")),
-    Scenario("refresh ES256, SQLite FULL", "group commits", 0.30, _refresh("app-ES256")),
-    Scenario("refresh with ID token, RS256", "RSA signs", None, _refresh("openid-RS256")),
+    Scenario("refresh RS256, SQLite FULL", "RSA signs", 0.65, refresh("app-RS256")),
+    Scenario("refresh ES256, SQLite FULL", "group commits", 0.30, refresh("app-ES256")),
+    Scenario("refresh with ID token, RS256", "RSA signs", None, refresh("openid-RS256")),
     Scenario("introspection of a JWT, warm", "bare ASGI", 0.40, _introspection),
     Scenario("JWKS", "bare ASGI", None, lambda *_: _same([_get("/.well-known/jwks.json")])),
 )

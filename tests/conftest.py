@@ -1,6 +1,5 @@
 """Fixtures for every kind of test."""
 
-import itertools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -10,8 +9,6 @@ if TYPE_CHECKING:
     from tests.support.installation import Installation
     from tests.support.postgres import PostgreSQL
     from tests.support.redis import RedisCluster, RedisServer
-
-_numbers = itertools.count(1)
 
 
 @pytest.fixture
@@ -37,12 +34,16 @@ def postgresql_server() -> Iterator["PostgreSQL"]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def _postgresql_database(postgresql_server: "PostgreSQL") -> str:
+    return postgresql_server.empty_database("shared")
+
+
 @pytest.fixture
-def postgresql_url(postgresql_server: "PostgreSQL") -> Iterator[str]:
-    """The URL of a fresh database with an up-to-date schema and nothing in it."""
-    name = f"test_{next(_numbers)}"
-    yield postgresql_server.empty_database(name)
-    postgresql_server.drop_database(name)
+def postgresql_url(postgresql_server: "PostgreSQL", _postgresql_database: str) -> str:
+    """The URL of a database with an up-to-date schema and nothing in it; who changes the schema makes one of their own."""
+    postgresql_server.clear("shared")
+    return _postgresql_database
 
 
 @pytest.fixture(scope="session")

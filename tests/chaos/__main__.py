@@ -2,6 +2,7 @@
 
 import argparse
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -31,10 +32,14 @@ def _main() -> int:
     )
     signal.signal(signal.SIGTERM, _interrupt)
     print(f"seed {seed}", flush=True)
-    with tempfile.TemporaryDirectory(prefix="mintmark-chaos-") as folder:
-        result = run(setup, Path(folder), lambda line: print(line, flush=True))
+    folder = Path(tempfile.mkdtemp(prefix="mintmark-chaos-"))
+    result = run(setup, folder, lambda line: print(line, flush=True))
     print("\n".join(result.lines))
-    return 1 if result.violations else 0
+    if result.violations:
+        print(f"what the processes said is in {folder}")
+        return 1
+    shutil.rmtree(folder)
+    return 0
 
 
 def _interrupt(*_: object) -> NoReturn:

@@ -66,10 +66,14 @@ def be_without_compare_and_set() -> None:
 
 
 def be_deaf() -> None:
-    """Read what was revoked, and make nothing of it."""
+    """Say that all revocations were read, and read none."""
     from mintmark.authority.denylist import Denylist
 
-    Denylist.apply = lambda *_: None  # type: ignore[method-assign]
+    async def pull(self: Denylist, _: object) -> None:
+        self.pulls += 1
+
+    Denylist.pull = pull  # type: ignore[method-assign]
+    Denylist.hear = lambda *_: False  # type: ignore[method-assign]
 
 
 VARIANTS: Final[Mapping[str, Callable[[], None]]] = {

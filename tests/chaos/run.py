@@ -82,14 +82,14 @@ async def _run(setup: Setup, cluster: Cluster, folder: Path, say: Callable[[str]
     inhabitants = await settle(settings, setup.grants)
     for node in cluster.nodes:
         node.start()
-    await asyncio.gather(*(node.ready() for node in cluster.nodes))
     history = History()
     world = World(cluster.port, inhabitants, history)
-    with serving(cluster.issuer, inhabitants.secrets[SERVICE], setup.verifiers, folder) as services:
-        say("everything is up")
-        async with _background(cluster.watch()):
+    async with _background(cluster.watch()):
+        await asyncio.gather(*(node.ready() for node in cluster.nodes))
+        with serving(cluster.issuer, inhabitants.secrets[SERVICE], setup.verifiers, folder) as services:
+            say("everything is up")
             await _live(setup, cluster, world, services, say)
-        history.sightings += await asyncio.to_thread(services.finish)
+            history.sightings += await asyncio.to_thread(services.finish)
     async with bootstrap.running(settings) as authority:
         history.kept += await _kept(authority, inhabitants)
     violations = check(history)

@@ -244,6 +244,27 @@ async def test_a_leader_that_was_paused_and_not_superseded_goes_on(database: str
         assert await _everything(authority) != before
 
 
+@pytest.mark.spec("I9")
+async def test_a_leader_that_was_paused_in_the_midst_of_a_transaction_holds_nobody_up(postgresql_url: str) -> None:
+    """It has locked the row of the lease. PostgreSQL ends the transaction before anybody has to look for the node."""
+    async with bootstrap.running(settings_of(postgresql_url), world_of(0)) as authority:
+        await authority.store.grants.add(_spent(authority), event())
+        async with node(postgresql_url, stop_before="transaction") as old:
+            await old.pauses()
+            first = await held_by(authority.store, lambda _: True)
+            before = await _everything(authority)
+            async with node(postgresql_url, skew=-100_000) as new:
+                await held_by(authority.store, lambda holder: holder != first, seconds=30)
+                old.signal(signal.SIGCONT)
+                await old.until(lambda line: line.get("event") == "no longer leads the upkeep")
+                assert await _everything(authority) == before
+                new.process.terminate()
+                await held_by(authority.store, lambda holder: holder == first, seconds=10)
+                async with asyncio.timeout(10):
+                    while await _everything(authority) == before:  # noqa: ASYNC110 - the store tells nobody
+                        await asyncio.sleep(0.1)
+
+
 def _spent(authority: Authority) -> Any:
     now = authority.clock.now()
     return refreshed(created_at=now - 9, idle_expires_at=now - 5, expires_at=now - 5, access_expires_at=now - 5)

@@ -1,6 +1,5 @@
 """Versions of mintmark side by side: copies of the present one with a further migration, and nodes that run them."""
 
-import os
 import shutil
 import signal
 import subprocess
@@ -65,3 +64,50 @@ class Version:
         )
         assert done.returncode == expect, f"{self.name} {args}: {done.returncode}\n{done.stdout}"
         return done.stdout
+
+
+class Node:
+    """A place where one version after the other serves: one port, one settings file.
+
+    Args:
+        folder: Takes its files; made if it is missing.
+        port: Where it listens.
+        settings: Lines of ``mintmark.toml``, further ones.
+    """
+
+    def __init__(self, folder: Path, port: int, settings: str) -> None:
+        folder.mkdir(exist_ok=True)
+        (folder / "mintmark.toml").write_text(f"port = {port}\n{settings}")
+        self.folder = folder
+        self.address = f"http://127.0.0.1:{port}"
+
+    @contextmanager
+    def serving(self, version: Version) -> Iterator[Process]:
+        """Serve as ``version`` while the context lasts; it is ready."""
+        command = [sys.executable, "-m", "mintmark.cli.main", "serve"]
+        errors = self.folder / f"{version.name}.txt"
+        with (
+            errors.open("a") as output,
+            subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env=version.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=output,
+                text=True,
+            ) as process,
+        ):
+            try:
+                node = Process(process, errors)
+                node.read_until("mintmark is ready")
+                yield node
+            finally:
+                process.kill()
+
+
+def drained(process: Process) -> None:
+    """Stop a node as an operator does, and insist that it ends well."""
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 0, process.errors()
+    assert "Traceback" not in process.errors()

@@ -4,7 +4,7 @@ import asyncio
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import httpx
 import pytest
@@ -20,6 +20,7 @@ from mintmark.authority.core import Authority
 from mintmark.authority.keyring import rotate
 from mintmark.authority.ports import StoreUnavailableError
 from mintmark.storage.memory import MemoryStore
+from mintmark.storage.remembered import RememberingStore
 from mintmark.system.metrics import FeedLag, Metrics, application
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
@@ -221,19 +222,17 @@ async def test_keys(mint: Installation) -> None:
     assert shown("key_rotation_in_seconds", alg="RS256") is None
 
 
-class Busy:
-    size, in_use, waiting = 10, 10, 3
-
-
 class BusyStore(MemoryStore):
-    pool = Busy()
+    """As busy as a store on PostgreSQL can be."""
+
+    usage: Final = {"busy": 10, "idle": 0, "size": 10, "waiting": 3}
 
 
 async def test_pools(mint: Installation) -> None:
     shown = await read_metrics(mint.authority)
     assert shown.all("pool_size") == {("signing",): 1, ("passwords",): 2}
     assert shown("pool_in_use", pool="passwords") == 0
-    busy: Authority = replace(mint.authority, store=BusyStore())
+    busy: Authority = replace(mint.authority, store=RememberingStore(BusyStore(), mint.clock))
     shown = await read_metrics(busy)
     assert [shown(f"pool_{what}", pool="database") for what in ("size", "in_use", "waiting")] == [10, 10, 3]
 

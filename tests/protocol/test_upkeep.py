@@ -144,10 +144,12 @@ async def test_a_leader_that_stops_gives_the_lease_up_and_the_next_does_not_wait
     one, two = await node(store, time, "one"), await node(store, time, "two")
     await one.tick()
     await two.tick()
-    await two.candidate.leave()  # who does not lead changes nothing
+    assert [each.authority.meter.leads for each in (one, two)] == [True, False]
+    await two.upkeep.leave()  # who does not lead changes nothing
     assert await holder(store) == "one"
-    await one.candidate.leave()
+    await one.upkeep.leave()
     await two.tick()
+    assert [each.authority.meter.leads for each in (one, two)] == [False, True]
     assert await store.leases.get(UPKEEP) == lease("two", fence=2)
 
 
@@ -229,6 +231,7 @@ async def test_a_renewal_whose_outcome_nobody_knows_loses_no_lease(does_the_work
     with pytest.raises(StoreUnavailableError):
         await one.tick()
     assert store.calls[-1] == "leases.put"
+    assert not one.authority.meter.leads
     time.at += INTERVAL
     await fill(store.as_store(), 3)
     one.clock.at = LATER
@@ -237,6 +240,7 @@ async def test_a_renewal_whose_outcome_nobody_knows_loses_no_lease(does_the_work
     found = await store.as_store().leases.get(UPKEEP)
     assert found is not None
     assert (found.holder, found.fence) == ("one", 1)
+    assert one.authority.meter.leads
 
 
 async def test_a_cleanup_that_is_behind_goes_on_batch_by_batch_and_takes_half_of_the_time_at_most(

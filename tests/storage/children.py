@@ -9,8 +9,9 @@ from pathlib import Path
 
 from tests.storage.store_things import NOW, client, event, grant, revocation, step
 
+from mintmark.storage import schema
 from mintmark.storage.sqlite import SQLiteStore
-from mintmark.storage.sqlite.migrations import Migration, migrate, migrations
+from mintmark.storage.sqlite.migrations import migrate
 
 
 async def acknowledge(path: Path) -> None:
@@ -54,8 +55,8 @@ async def die_while_migrating(path: Path) -> None:
     connection = sqlite3.connect(path, isolation_level=None)
     connection.create_function("die", 0, lambda: os.kill(os.getpid(), signal.SIGKILL))
     script = "CREATE TABLE half (x);\nINSERT INTO half VALUES (1);\nSELECT die();\nCREATE TABLE whole (x);"
-    known = migrations()
-    migrate(connection, [*known, Migration(len(known) + 1, script)], now=NOW)
+    known = schema.migrations("sqlite")
+    migrate(connection, [*known, schema.migration(f"{len(known) + 1:04}_deadly", script)], now=NOW)
 
 
 if __name__ == "__main__":

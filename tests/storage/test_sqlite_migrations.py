@@ -12,11 +12,15 @@ import pytest
 from tests.storage.store_things import NOW, client
 
 from mintmark.authority.ports import StoreUnavailableError
+from mintmark.storage import schema
+from mintmark.storage.schema import Schema, migration
 from mintmark.storage.sqlite import SQLiteStore, UnknownSchemaError
 from mintmark.storage.sqlite.connections import connect
-from mintmark.storage.sqlite.migrations import Migration, migrate, migrations, version_of
+from mintmark.storage.sqlite.migrations import migrate, schema_of
 
-KNOWN = migrations()
+KNOWN = schema.migrations("sqlite")
+NEXT = len(KNOWN) + 1
+FIRST, SECOND = "0001_one", "0002_two"
 
 
 @pytest.fixture
@@ -51,49 +55,77 @@ async def test_a_new_migration_is_applied_to_what_is_there(path: Path) -> None:
     await store.clients.add(client())
     await store.close()
     connection = connect(path, busy_timeout=1)
-    further = Migration(
-        len(KNOWN) + 1, "-- why; not only how\nCREATE TABLE further (x);\n\nINSERT INTO further VALUES (';');"
-    )
-    assert migrate(connection, [*KNOWN, further], now=NOW + 9) == len(KNOWN) + 1
+    script = "-- why; not only how\nCREATE TABLE further (x);\n\nINSERT INTO further VALUES (';');"
+    further = migration(f"{NEXT:04}_further", script)
+    assert migrate(connection, [*KNOWN, further], now=NOW + 9) == NEXT
     assert connection.execute("SELECT x FROM further").fetchall() == [(";",)]
     assert connection.execute("SELECT client_id FROM clients").fetchall() == [("shop",)]
     connection.close()
-    assert history(path)[-1] == (len(KNOWN) + 1, NOW + 9)
+    assert history(path)[-1] == (NEXT, NOW + 9)
+
+
+def change(path: Path, statement: str) -> None:
+    connection = connect(path, busy_timeout=1)
+    connection.execute(statement)
+    connection.close()
 
 
 async def test_a_newer_database_is_refused_and_the_message_says_what_to_do(path: Path) -> None:
     await SQLiteStore.open(path, now=NOW).close()
-    connection = connect(path, busy_timeout=1)
-    connection.execute("INSERT INTO schema_version VALUES (99, 0)")
-    connection.close()
-    with pytest.raises(UnknownSchemaError, match=r"schema 99.*Install that version or a later one, or restore"):
+    change(path, f"INSERT INTO schema_version VALUES (99, 0, {NEXT})")
+    said = (
+        rf"schema 99, which needs a mintmark that knows schema {NEXT}.*Install that version or a later one, or restore"
+    )
+    with pytest.raises(UnknownSchemaError, match=said):
         SQLiteStore.open(path, now=NOW)
     assert history(path)[-1] == (99, 0)
 
 
-@pytest.mark.parametrize(("change", "said"), [("INSERT INTO schema_version VALUES (99, 0)", "newer"), ("DELETE FROM schema_version", "older")])  # fmt: skip
-async def test_check_notices_a_schema_that_changed_below_it(path: Path, change: str, said: str) -> None:
+async def test_a_newer_database_that_works_with_this_version_is_taken(path: Path) -> None:
+    await SQLiteStore.open(path, now=NOW).close()
+    change(path, f"INSERT INTO schema_version VALUES (99, 0, {len(KNOWN)})")
     store = SQLiteStore.open(path, now=NOW)
     await store.check()
-    connection = connect(path, busy_timeout=1)
-    connection.execute(change)
-    connection.close()
+    await store.clients.add(client())
+    await store.close()
+    assert history(path)[-1] == (99, 0)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [("INSERT INTO schema_version VALUES (99, 0, 99)", "newer"), ("DELETE FROM schema_version", "older")],
+)
+async def test_check_notices_a_schema_that_changed_below_it(path: Path, changed: str, said: str) -> None:
+    store = SQLiteStore.open(path, now=NOW)
+    await store.check()
+    change(path, changed)
     with pytest.raises(StoreUnavailableError, match=said):
         await store.check()
+    await store.close()
+
+
+async def test_a_file_from_before_migrations_said_what_they_work_with_is_upgraded(path: Path) -> None:
+    await SQLiteStore.open(path, now=NOW).close()
+    change(path, "ALTER TABLE schema_version DROP COLUMN works_with")
+    connection = connect(path, busy_timeout=1)
+    assert schema_of(connection) == Schema(len(KNOWN), len(KNOWN))
+    connection.close()
+    store = SQLiteStore.open(path, now=NOW)
+    await store.check()
     await store.close()
 
 
 def test_a_step_that_fails_leaves_nothing_and_can_be_taken_again(path: Path) -> None:
     connection = connect(path, busy_timeout=1)
     steps = [
-        Migration(1, "CREATE TABLE one (x);"),
-        Migration(2, "CREATE TABLE two (x);\nINSERT INTO nowhere VALUES (1);"),
+        migration(FIRST, "CREATE TABLE one (x);"),
+        migration(SECOND, "CREATE TABLE two (x);\nINSERT INTO nowhere VALUES (1);"),
     ]
     with pytest.raises(sqlite3.OperationalError):
         migrate(connection, steps, now=NOW)
     assert not connection.in_transaction
     assert tables(path) == {"schema_version", "one"}
-    mended = [steps[0], Migration(2, "CREATE TABLE two (x);")]
+    mended = [steps[0], migration(SECOND, "CREATE TABLE two (x);")]
     assert migrate(connection, mended, now=NOW) == 2
     connection.close()
     assert tables(path) == {"schema_version", "one", "two"}
@@ -104,14 +136,14 @@ def test_a_process_killed_in_the_middle_of_a_step_leaves_nothing(path: Path) -> 
     assert killed.returncode == -9
     assert tables(path).isdisjoint({"half", "whole"})
     connection = connect(path, busy_timeout=1)
-    assert version_of(connection) == len(KNOWN)
+    assert schema_of(connection).version == len(KNOWN)
     connection.close()
 
 
 def test_an_unfinished_statement_is_a_mistake(path: Path) -> None:
     connection = connect(path, busy_timeout=1)
     with pytest.raises(ValueError, match="no semicolon"):
-        migrate(connection, [Migration(1, "CREATE TABLE one (x);\nCREATE TABLE two (x)\n")], now=NOW)
+        migrate(connection, [migration(FIRST, "CREATE TABLE one (x);\nCREATE TABLE two (x)\n")], now=NOW)
     connection.close()
     assert tables(path) == set()
 

@@ -136,7 +136,7 @@ def front(
             "listen 443 ": f"listen 127.0.0.1:{port} ",
             "/etc/nginx/tls/fullchain.pem": str(folder / "server.pem"),
             "/etc/nginx/tls/privkey.pem": str(folder / "server.pem"),
-            "/var/log/nginx/mintmark.log": str(log),
+            "/var/log/nginx/access.log": str(log),
         }
         user = "user root;" if os.geteuid() == 0 else ""
         (folder / "nginx.conf").write_text(_NGINX.format(folder=folder, user=user))

@@ -5,6 +5,9 @@ It says what happens on standard output, one JSON object a line: what it logs (`
 - ``{"ready": port}``,
 - ``{"paused": verb}`` just before it stops itself (SIGSTOP) in front of a write under its lease,
 - ``{"outcome": …}`` what became of that write: ``done``, or the name of the error.
+
+Where to stop is ``keys.change`` or ``sweep``, before the verb is called, or ``transaction``: in the midst of one, when
+PostgreSQL has just been asked whether the lease is held.
 """
 
 import json
@@ -21,9 +24,14 @@ from pydantic import SecretBytes
 from mintmark import bootstrap
 from mintmark.authority import leadership
 from mintmark.authority.core import Authority
+from mintmark.authority.ports import Lease
 from mintmark.bootstrap import working
 from mintmark.cli import listening, serving
 from mintmark.config import Settings
+from mintmark.storage.postgresql import keys as postgresql_keys
+from mintmark.storage.postgresql import store as postgresql_store
+from mintmark.storage.postgresql.connections import Connection
+from mintmark.storage.postgresql.leases import require_held
 from mintmark.system.clock import SystemClock, SystemRandomness
 
 ISSUER: Final = "https://id.example"
@@ -65,6 +73,22 @@ def say(**what: Any) -> None:
     print(json.dumps(what), flush=True)
 
 
+def stop_inside() -> None:
+    """Have this process stop itself in the next transaction under a lease, which keeps the row of the lease locked."""
+    modules: tuple[Any, ...] = (postgresql_keys, postgresql_store)
+
+    async def call(connection: Connection, lease: Lease | None) -> None:
+        await require_held(connection, lease)
+        if lease is not None and modules[0].require_held is call:
+            for module in modules:
+                module.require_held = require_held
+            say(paused="transaction")
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    for module in modules:
+        module.require_held = call
+
+
 def stop_before(authority: Authority, verb: str) -> None:
     """Have this process stop itself before the next ``verb`` under a lease, as if the machine had been suspended."""
     store: Any = authority.store
@@ -91,7 +115,9 @@ async def serve(database: str, skew: int, stop_at: str) -> None:
     """Serve until told to stop."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         async with bootstrap.running(settings_of(database), world_of(skew)) as authority:
-            if stop_at:
+            if stop_at == "transaction":
+                stop_inside()
+            elif stop_at:
                 stop_before(authority, stop_at)
             await serving.serve(
                 authority,

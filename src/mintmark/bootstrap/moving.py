@@ -1,7 +1,6 @@
 """Moving everything between the database that the settings name and a file."""
 
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 from typing import BinaryIO
 
 from mintmark.authority.keyring import Keyring
@@ -61,19 +60,19 @@ async def _check(settings: Settings, world: World) -> None:
 
 
 def _source(settings: Settings) -> AbstractAsyncContextManager[moving.Source]:
-    if settings.database.startswith("postgresql://"):
-        from mintmark.storage.postgresql.moving import reading  # noqa: PLC0415 - see ``open_store``
+    if settings.database_file is not None:
+        return sqlite.reading(settings.database_file)
+    from mintmark.storage.postgresql.moving import reading  # noqa: PLC0415 - an extra that few need
 
-        return reading(settings.database, password=_password(settings))
-    return sqlite.reading(Path(settings.database))
+    return reading(settings.database, password=_password(settings))
 
 
 def _target(settings: Settings) -> AbstractAsyncContextManager[moving.Target]:
-    if settings.database.startswith("postgresql://"):
-        from mintmark.storage.postgresql.moving import writing  # noqa: PLC0415
+    if settings.database_file is not None:
+        return sqlite.writing(settings.database_file)
+    from mintmark.storage.postgresql.moving import writing  # noqa: PLC0415
 
-        return writing(settings.database, password=_password(settings))
-    return sqlite.writing(Path(settings.database))
+    return writing(settings.database, password=_password(settings))
 
 
 def _password(settings: Settings) -> str | None:

@@ -96,7 +96,7 @@ class Upkeep:
         if self._elapsed() >= self._forget_at:
             self._authority.forget()
             self._forget_at = self._elapsed() + self._interval
-        lease = await self._candidate.seek()
+        lease = await self._seek()
         if lease is None or self._elapsed() < self._clean_up_at:
             return
         done: Counter[str] = Counter()
@@ -124,7 +124,20 @@ class Upkeep:
                 _tell(done)
                 tell_at = self._elapsed() + self._interval
             await asyncio.sleep(self._elapsed() - began)
+            lease = await self._seek()
+
+    async def leave(self) -> None:
+        """Leave the work to others."""
+        self._authority.meter.leads = False
+        await self._candidate.leave()
+
+    async def _seek(self) -> Lease | None:
+        lease = None
+        try:
             lease = await self._candidate.seek()
+        finally:
+            self._authority.meter.leads = lease is not None
+        return lease
 
 
 def _tell(done: Counter[str]) -> None:

@@ -32,4 +32,4 @@ async def chores(authority: Authority, *, cleanup_interval: int, cleanup_batch: 
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            await candidate.leave()
+            await upkeep.leave()

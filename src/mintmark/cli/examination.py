@@ -1,5 +1,6 @@
 """What ``mintmark doctor`` looks at. Reads only: it neither upgrades a schema nor makes a key."""
 
+import asyncio
 import json
 import sqlite3
 import stat
@@ -17,6 +18,7 @@ from mintmark.authority import keys as schedule
 from mintmark.authority.core import Authority
 from mintmark.authority.metadata import PATHS
 from mintmark.authority.model import Client, User
+from mintmark.authority.ports import StoreUnavailableError
 from mintmark.authority.registration import client_problems
 from mintmark.authority.wrapping import MasterKeyError
 from mintmark.cli.client_scopes import scope_problems
@@ -48,12 +50,28 @@ def examine_database(settings: "Settings") -> list[Finding]:
     """Look at the file; the last finding is ``ok`` if the authority's part can be looked at as well."""
     if settings.database == MEMORY:
         return [Finding("database", "skipped", "in memory: only the serving process can see it")]
-    path = Path(settings.database)
+    path = settings.database_file
+    if path is None:
+        return [_server(settings)]
     if not path.exists():
         return [
             Finding("database", "problem", f"there is no database at {path}", f"{RESTORE_DATABASE}; or set `database`")
         ]
     return [*_permissions(path), _content(path)]
+
+
+def _server(settings: "Settings") -> Finding:
+    from mintmark.bootstrap.migrating import pending
+
+    try:
+        schema, missing = asyncio.run(pending(settings))
+    except StoreUnavailableError as error:
+        remedy = "check that the server runs, and that `database` and `database_password` are right"
+        return Finding("database", "problem", f"{settings.database} cannot be used: {error}", remedy)
+    if missing:
+        what = f"{settings.database} has schema {schema.version}, this mintmark needs {missing[-1].version}"
+        return Finding("database", "problem", what, "run `mintmark migrate`")
+    return Finding("database", "ok", f"{settings.database}, schema {schema.version}")
 
 
 def examine_place(settings: "Settings") -> list[Finding]:

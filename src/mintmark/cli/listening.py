@@ -73,6 +73,7 @@ class _Server(uvicorn.Server):
         self._on_ready = on_ready
         self._on_stop = on_stop
         self._stop = stop
+        self._signals = 0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
@@ -105,7 +106,8 @@ class _Server(uvicorn.Server):
                 cycle.keep_alive = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
-        self.force_exit = self.should_exit  # the second signal does not wait for anybody
+        self._signals += 1
+        self.force_exit = self._signals > 1  # the second signal does not wait for anybody
         self.should_exit = True
 
 

@@ -30,6 +30,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "keys": "Signing keys: look, rotate, retire, export.",
         "token": "Tokens: look into one, take one back, issue one.",
         "audit": "The audit log: who did what, when.",
+        "migrate": "Bring the schema of the database up to date.",
         "export": "Write everything in the database into one file.",
         "import": "Take what `mintmark export` wrote into an empty database.",
     },

@@ -15,6 +15,7 @@ from mintmark.authority.wrapping import MasterKeyError
 from mintmark.cli.parameters import chosen_config, config_option
 from mintmark.cli.refusal import Misconfigured, Refusal
 from mintmark.oauth.errors import OAuthError
+from mintmark.storage.schema import UnknownSchemaError
 
 if TYPE_CHECKING:
     from mintmark.bootstrap import World
@@ -28,10 +29,21 @@ RESTORE_DATABASE: Final = (
     "restore it from a backup; to start over, move mintmark.toml and the key file away and run `mintmark init`"
 )
 _REQUIRED: Final = ": is required"
+_CHECK_FILE: Final = (
+    "Check that the path is right, that this user may write it and its folder, and that the disk has room; "
+    "`mintmark doctor` says more."
+)
+_CHECK_SERVER: Final = (
+    "Check that the server runs and can be reached from here, and that the user named in `database` may use it with "
+    "`database_password`."
+)
 
 
-def load_settings() -> "Settings":
+def load_settings(*, needs_key: bool = True) -> "Settings":
     """Read the settings that ``--config``, the environment and ``./mintmark.toml`` give.
+
+    Args:
+        needs_key: Whether the command needs the master key.
 
     Raises:
         Misconfigured: With everything that is wrong.
@@ -40,7 +52,8 @@ def load_settings() -> "Settings":
 
     try:
         settings = load(config_file=chosen_config())
-        settings.required_master_key()
+        if needs_key:
+            settings.required_master_key()
     except ConfigError as error:
         raise Misconfigured(without_noise(error.problems)) from error
     return settings
@@ -112,9 +125,10 @@ def require_database(settings: "Settings") -> None:
     """
     if settings.database == MEMORY:
         raise Refusal(
-            "the database is `memory:`, which only the serving process can see; set `database` to the path of a file"
+            "the database is `memory:`, which only the serving process can see; set `database` to the path of a file, "
+            "or to postgresql://…"
         )
-    if not Path(settings.database).exists():
+    if settings.database_file is not None and not settings.database_file.exists():
         raise Refusal(
             f"there is no database at {settings.database}; {RESTORE_DATABASE}; `mintmark --config FILE …` looks elsewhere"
         )
@@ -131,12 +145,11 @@ def explained(settings: "Settings") -> Iterator[None]:
         yield
     except UnacceptableError as error:
         raise Refusal(str(error)) from error
+    except UnknownSchemaError as error:
+        raise Refusal(f"the database {settings.database} cannot be used: {error}") from error
     except StoreUnavailableError as error:
-        raise Refusal(
-            f"the database {settings.database} cannot be used: {error}. "
-            "Check that the path is right, that this user may write it and its folder, and that the disk has room; "
-            "`mintmark doctor` says more."
-        ) from error
+        advice = _CHECK_SERVER if settings.database_file is None else _CHECK_FILE
+        raise Refusal(f"the database {settings.database} cannot be used: {error}. {advice}") from error
     except MasterKeyError as error:
         raise Refusal(
             f"the master key is not the one that {settings.database} was written under: {error}. "

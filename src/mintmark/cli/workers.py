@@ -136,10 +136,11 @@ class _Parent:
 
     def _stop(self) -> None:
         if self.is_stopping:
-            # As in a process of its own: the second signal does not wait for anybody.
+            # As in a process of its own, the second signal does not wait for anybody. Two, since to a worker whose
+            # lifeline has closed one means nothing new.
             for child in self.children:
-                if child.pid:
-                    os.kill(child.pid, signal.SIGTERM)
+                for kind in (signal.SIGTERM, signal.SIGINT) if child.pid else ():
+                    os.kill(child.pid, kind)
             return
         self.is_stopping = True
         self.on_stop()

@@ -18,7 +18,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import EnvSettingsSource
 
 from mintmark.config.keys import BY_ENVIRONMENT, IN_TOML, KEYS, SECRETS
-from mintmark.config.settings import MEMORY, PREFIX, ConfigError, Settings
+from mintmark.config.settings import PREFIX, ConfigError, Settings
 
 DEFAULT_FILE: Final = Path("mintmark.toml")
 CONFIG_VARIABLE: Final = f"{PREFIX}CONFIG"
@@ -71,9 +71,9 @@ def load(*, config_file: Path | None = None, environ: Mapping[str, str] | None =
         reading.problems += _explain(error, reading)
     if settings is None or reading.problems:  # raised out here, where no context leads to the values
         raise ConfigError(reading.problems)
-    if "database" in in_environment or "database" not in reading.written or settings.database == MEMORY:
+    if "database" in in_environment or "database" not in reading.written or settings.database_file is None:
         return settings
-    return settings.model_copy(update={"database": str(reading.relative_to / settings.database)})
+    return settings.model_copy(update={"database": str(reading.relative_to / settings.database_file)})
 
 
 def _find(config_file: Path | None, environ: Mapping[str, str]) -> Path | None:

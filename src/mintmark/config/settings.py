@@ -7,7 +7,8 @@ import base64
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from ipaddress import IPv6Network, ip_address, ip_network
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
@@ -25,6 +26,9 @@ from pydantic.config import JsonDict
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from mintmark.authority.policy import BOUNDS, DAY, LIFETIMES, Classification, Lifetimes, Policy, problems_of
+from mintmark.config.postgresql import SCHEME as POSTGRESQL
+from mintmark.config.postgresql import postgresql_problem
+from mintmark.config.proxies import proxy_problem
 from mintmark.config.redis import redis_database, redis_problem
 
 SigningAlgorithm = Literal["RS256", "PS256", "ES256", "EdDSA"]
@@ -250,8 +254,11 @@ class Settings(BaseSettings):
     @field_validator("database")
     @classmethod
     def _sound_database(cls, value: str) -> str:
-        if value != MEMORY and (not value.strip() or "\0" in value or _SCHEME.match(value)):
-            raise ValueError("must be the path of a file, or `memory:`")
+        if value.startswith(POSTGRESQL):
+            if problem := postgresql_problem(value):
+                raise ValueError(problem)
+        elif value != MEMORY and (not value.strip() or "\0" in value or _SCHEME.match(value)):
+            raise ValueError("must be the path of a file, a URL that begins with postgresql://, or `memory:`")
         return value
 
     @field_validator("redis")
@@ -273,7 +280,7 @@ class Settings(BaseSettings):
     @classmethod
     def _sound_proxies(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for text in value:
-            if problem := _proxy_problem(text):
+            if problem := proxy_problem(text):
                 raise ValueError(problem)
         return value
 
@@ -318,6 +325,11 @@ class Settings(BaseSettings):
             raise ValueError(f"must be between 60 and {high} (session_lifetime), not {value}")
         return value
 
+    @property
+    def database_file(self) -> Path | None:
+        """The SQLite file; ``None`` where the database is none."""
+        return None if self.database == MEMORY or self.database.startswith(POSTGRESQL) else Path(self.database)
+
     def required_master_key(self) -> bytes:
         """Return the master key.
 
@@ -345,23 +357,6 @@ class Settings(BaseSettings):
             session_idle_lifetime=self.session_idle_lifetime,
             id_token_lifetime=self.id_token_lifetime,
         )
-
-
-def _proxy_problem(text: str) -> str | None:
-    try:
-        network = ip_network(text)
-    except ValueError:
-        return (
-            "must be addresses or networks such as 192.0.2.7, 192.0.2.0/24 or 2001:db8::/64: no names, no ports, "
-            "and no bits of a network's address beyond its length"
-        )
-    if "%" in text:
-        return "must name addresses without a zone"
-    if network.prefixlen == 0:
-        return "must not name everybody: whoever may be a proxy may say where a request came from"
-    if isinstance(network, IPv6Network) and network.network_address.ipv4_mapped is not None:
-        return "must name IPv4 addresses as such, without ::ffff: before them"
-    return None
 
 
 def issuer_problem(issuer: str) -> str | None:

@@ -78,6 +78,12 @@ class RememberingStore:
         self.leases = store.leases
         self.audit = store.audit
 
+    @property
+    def usage(self) -> dict[str, int] | None:
+        """How busy its connections are, where it has any."""
+        found: dict[str, int] | None = getattr(self._store, "usage", None)
+        return found
+
     async def sweep(self, now: int, limit: int, lease: Lease | None = None) -> dict[str, int]:
         """Delete what nothing needs any more."""
         return await self._store.sweep(now, limit, lease)

@@ -84,8 +84,21 @@ GRANT_END: Final = """
 
 _GRANT_NEEDED: Final = "(access_expires_at > ?1 OR (ended_at IS NULL AND idle_expires_at > ?1 AND expires_at > ?1))"
 
-_GRANTS_DUE: Final = "id IN (SELECT id FROM grants WHERE sweep_at <= ?1 ORDER BY sweep_at LIMIT ?2)"
-"""The grants to look at now. Never more, however many are due: what lies behind them waits for the next batch."""
+
+def _grants_due(condition: str) -> str:
+    """Return the condition for the grants to look at now for which ``condition`` holds.
+
+    However many are due, no more are looked at than may go: those behind them wait for the next batch. ``condition`` is
+    asked first of what the walk along the index has fetched anyway, and again of the row as it is when it is written.
+    """
+    return f"""
+        id IN (
+          SELECT id FROM (
+            SELECT id, ended_at, access_expires_at, idle_expires_at, expires_at FROM grants
+            WHERE sweep_at <= ?1 ORDER BY sweep_at LIMIT ?2
+          ) AS due WHERE {condition}
+        ) AND {condition}
+    """
 
 
 def _selection(selector: GrantSelector, first: int) -> tuple[str, tuple[str | bytes, ...]]:
@@ -180,10 +193,10 @@ SWEEPS: Final = {
           WHEN idle_expires_at < expires_at THEN idle_expires_at
           ELSE expires_at
         END
-        WHERE {_GRANTS_DUE} AND {_GRANT_NEEDED}
+        WHERE {_grants_due(_GRANT_NEEDED)}
     """,
-    "grants_ended": f"DELETE FROM grants WHERE {_GRANTS_DUE} AND NOT {_GRANT_NEEDED} AND ended_at IS NOT NULL",
-    "grants_expired": f"DELETE FROM grants WHERE {_GRANTS_DUE} AND NOT {_GRANT_NEEDED} AND ended_at IS NULL",
+    "grants_ended": f"DELETE FROM grants WHERE {_grants_due(f'NOT {_GRANT_NEEDED} AND ended_at IS NOT NULL')}",
+    "grants_expired": f"DELETE FROM grants WHERE {_grants_due(f'NOT {_GRANT_NEEDED} AND ended_at IS NULL')}",
     # Two short walks, each along its index: an OR would gather all that is due before it takes the first.
     "sessions_expired": """
         DELETE FROM sessions WHERE digest IN (

@@ -10,7 +10,7 @@ import platform
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from typing import Final, Protocol, get_args, runtime_checkable
+from typing import Final, get_args
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -44,18 +44,6 @@ _EXPIRED: Final = {
     "denylist_entries": ("denylist_entries_expired", "Revocations dropped from this process's memory"),
 }
 """By kind, as ``Authority.expired`` counts: name and help. What is not here, such as what was only looked at, is not shown."""
-
-
-@runtime_checkable
-class Pool(Protocol):
-    """Something of which only so much may be used at a time; ``waiting`` is who waits for it."""
-
-    @property
-    def size(self) -> int: ...  # noqa: D102 - the class says it
-    @property
-    def in_use(self) -> int: ...  # noqa: D102
-    @property
-    def waiting(self) -> int: ...  # noqa: D102
 
 
 class FeedLag:
@@ -267,15 +255,16 @@ def _keys(authority: Authority) -> Iterator[Metric]:
 def _pools(authority: Authority) -> Iterator[Metric]:
     families = {
         "size": GaugeMetricFamily("mintmark_pool_size", "How much of something there is at most", labels=["pool"]),
-        "in_use": GaugeMetricFamily("mintmark_pool_in_use", "How much of it is in use", labels=["pool"]),
+        "busy": GaugeMetricFamily("mintmark_pool_in_use", "How much of it is in use", labels=["pool"]),
         "waiting": GaugeMetricFamily("mintmark_pool_waiting", "How many wait for it", labels=["pool"]),
     }
     owners = {"signing": authority.signer, "passwords": authority.passwords, "database": authority.store}
     for name, owner in owners.items():
-        pool = getattr(owner, "pool", None)
-        if isinstance(pool, Pool):
+        # SQLite has no connections to run out of.
+        usage: dict[str, int] | None = getattr(owner, "usage", None)
+        if usage is not None:
             for member, family in families.items():
-                family.add_metric([name], getattr(pool, member))
+                family.add_metric([name], usage[member])
     yield from families.values()
 
 

@@ -32,16 +32,12 @@ def judge(password: str, words: tuple[str, ...]) -> str | None:
 
 
 class Argon2Passwords:
-    """Hashes at most ``threads`` passwords at once; each takes 64 MiB and about 0.2 s of a core.
-
-    Attributes:
-        pool: The threads.
-    """
+    """Hashes at most ``threads`` passwords at once; each takes 64 MiB and about 0.2 s of a core."""
 
     def __init__(self, threads: int, *, is_cheap: bool = False) -> None:
         """Make the pool; ``is_cheap`` is for tests and ``mintmark dev`` only."""
         self._hasher = PasswordHasher.from_parameters(CHEAPEST if is_cheap else RFC_9106_LOW_MEMORY)
-        self.pool = Threads(threads, "password")
+        self._threads = Threads(threads, "password")
         self._nobody: str | None = None
 
     async def hash(self, password: str) -> str:
@@ -53,9 +49,9 @@ class Argon2Passwords:
         return await self._work(lambda: self._hasher.hash(_bytes(password)))
 
     async def _work(self, act: Callable[[], Result]) -> Result:
-        if self.pool.in_use + self.pool.waiting >= _MAX_WAITING:
+        if self._threads.under_way >= _MAX_WAITING:
             raise unavailable("too many passwords are waiting to be checked", retry_after=5)
-        return await self.pool.run(act)
+        return await self._threads.run(act)
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
         """Tell whether ``password`` belongs to ``password_hash``; ``None`` takes as long and says no (ASVS 6.3.8)."""
@@ -79,9 +75,14 @@ class Argon2Passwords:
         """Tell whether ``password_hash`` was made with weaker parameters than today's."""
         return self._hasher.check_needs_rehash(password_hash)
 
+    @property
+    def usage(self) -> dict[str, int]:
+        """See ``Threads.usage``."""
+        return self._threads.usage
+
     def close(self) -> None:
         """Let the threads go."""
-        self.pool.close()
+        self._threads.close()
 
 
 def _bytes(password: str) -> bytes:

@@ -13,21 +13,22 @@ _SLOW: Final = frozenset({"RS256", "PS256"})
 
 
 class PoolSigner:
-    """Signs on ``threads`` threads where that pays.
-
-    Attributes:
-        pool: The threads.
-    """
+    """Signs on ``threads`` threads where that pays."""
 
     def __init__(self, threads: int) -> None:
-        self.pool = Threads(threads, "sign")
+        self._threads = Threads(threads, "sign")
 
     async def sign(self, key: Key, signing_input: bytes) -> bytes:
         """Return the signature of ``signing_input`` by ``key``."""
         if key.alg not in _SLOW:
             return jws.sign_input(key, signing_input)
-        return await self.pool.run(jws.sign_input, key, signing_input)
+        return await self._threads.run(jws.sign_input, key, signing_input)
+
+    @property
+    def usage(self) -> dict[str, int]:
+        """See ``Threads.usage``."""
+        return self._threads.usage
 
     def close(self) -> None:
         """Let the threads go."""
-        self.pool.close()
+        self._threads.close()

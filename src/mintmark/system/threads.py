@@ -9,26 +9,23 @@ Result = TypeVar("Result")
 
 
 class Threads:
-    """Does at most ``size`` things at once; what comes on top waits.
-
-    Attributes:
-        size: How many threads there are at most.
-    """
+    """Does at most ``size`` things at once; what comes on top waits."""
 
     def __init__(self, size: int, name: str) -> None:
-        self.size = size
+        self._size = size
         self._pool = ThreadPoolExecutor(size, thread_name_prefix=name)
         self._under_way = 0
 
     @property
-    def in_use(self) -> int:
-        """How many threads work now."""
-        return min(self._under_way, self.size)
+    def under_way(self) -> int:
+        """How many things are being done or wait for it."""
+        return self._under_way
 
     @property
-    def waiting(self) -> int:
-        """How many things wait for a thread."""
-        return self._under_way - self.in_use
+    def usage(self) -> dict[str, int]:
+        """How many threads are ``busy``, their ``size`` in all, and how many things are ``waiting`` for one."""
+        busy = min(self._under_way, self._size)
+        return {"busy": busy, "size": self._size, "waiting": self._under_way - busy}
 
     async def run(self, act: Callable[..., Result], *args: object) -> Result:
         """Return what ``act`` returns, called on a thread."""

@@ -40,9 +40,9 @@ class RedisPlace:
         self._refresh = servers.refresh
         self._connections: list[RedisConnection] = []
 
-    def connect(self) -> RedisConnection:
-        """Return the connection of a further node."""
-        connection = RedisConnection(self.url, is_cluster=self.is_cluster, monotonic=self.monotonic)
+    def connect(self, patience: float = 20.0) -> RedisConnection:
+        """Return the connection of a further node, as patient as these machines are slow."""
+        connection = RedisConnection(self.url, is_cluster=self.is_cluster, patience=patience, monotonic=self.monotonic)
         self._connections.append(connection)
         return connection
 
@@ -53,7 +53,7 @@ class RedisPlace:
 
     def keys(self) -> list[str]:
         """Return all keys."""
-        return self.keeper.cli("KEYS", "*").split("\n")
+        return self.keeper.cli("KEYS", "*").splitlines()
 
     async def close(self) -> None:
         """Close what was connected."""

@@ -116,8 +116,8 @@ def test_paths_in_the_file_start_from_its_folder(folder: Path) -> None:
     assert master_key(settings) == KEY
 
 
-@pytest.mark.parametrize("database", ["/var/lib/a.sqlite3", "memory:"])
-def test_an_absolute_path_and_memory_stay_what_they_are(database: str) -> None:
+@pytest.mark.parametrize("database", ["/var/lib/a.sqlite3", "memory:", "postgresql://me@db/a"])
+def test_an_absolute_path_and_what_is_no_file_stay_what_they_are(database: str) -> None:
     assert load(environ={}, config_file=toml(f'database = "{database}"\n', Path("etc/a.toml"))).database == database
 
 

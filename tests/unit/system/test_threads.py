@@ -19,7 +19,9 @@ def threads() -> Iterator[Threads]:
 
 
 def busy(threads: Threads) -> tuple[int, int, int]:
-    return threads.size, threads.in_use, threads.waiting
+    usage = threads.usage
+    assert threads.under_way == usage["busy"] + usage["waiting"]
+    return usage["size"], usage["busy"], usage["waiting"]
 
 
 async def test_what_is_under_way_and_what_waits(threads: Threads) -> None:

@@ -89,5 +89,5 @@ def tell(error: Exception) -> NoReturn:
 
 def said(error: BaseException) -> str:
     """Return the first line of what ``error`` says, or its kind where it says nothing; further lines repeat values."""
-    text = str(error.args[0]) if error.args else ""
+    text = str(error.args[0] if code_of(error) else error)
     return text.partition("\n")[0] or type(error).__name__

@@ -92,7 +92,6 @@ class PostgreSQLStore:
         Raises:
             SupersededError: ``lease`` is held by somebody else by now.
         """
-
         return {kind: await self._sweep(kind, now, limit, lease) for kind in statements.SWEEPS}
 
     async def check(self) -> None:

@@ -16,8 +16,10 @@ from mintmark.storage.redis.nodes import KEYS, Nodes
 LONGEST_WAIT: Final = 1.0
 """Seconds that one call waits for news at most."""
 
-_PATIENCE: Final = 0.5
+PATIENCE: Final = 0.5
 """Seconds for a call as a whole: waiting for its turn, connecting, finding the node of a cluster."""
+_PART: Final = 0.8
+"""How much of it may go by until a server answers: then there is time to find another one."""
 _REST: Final = 1.0
 """Seconds after a failure in which nobody is asked."""
 _AT_A_TIME: Final = 16
@@ -55,14 +57,16 @@ class RedisConnection:
         password: str | None = None,
         *,
         is_cluster: bool = False,
+        patience: float = PATIENCE,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.is_up = True
         self.failures = 0
+        self._patience = patience
         self._monotonic = monotonic
         self._ask_again_at = 0.0
         self._turns = asyncio.Semaphore(_AT_A_TIME)
-        self._nodes = Nodes(url, password, is_cluster=is_cluster)
+        self._nodes = Nodes(url, password, is_cluster=is_cluster, patience=_PART * patience)
 
     async def run(self, script: Script, keys: Sequence[str], words: Sequence[str | int] = ()) -> Any:
         """Run ``script`` and return its answer.
@@ -78,7 +82,7 @@ class RedisConnection:
             except NoScriptError:
                 return await self._nodes.ask("EVAL", script.text, *rest)
 
-        return await self._answer(call, _PATIENCE)
+        return await self._answer(call)
 
     async def set_if_absent(self, key: str, lifetime: int) -> bool:
         """Set ``key`` for ``lifetime`` seconds if it is not there; tell whether it was not.
@@ -86,7 +90,7 @@ class RedisConnection:
         Raises:
             StoreUnavailableError: As ``run``.
         """
-        answer = await self._answer(lambda: self._nodes.ask("SET", KEYS + key, 1, "NX", "EX", lifetime), _PATIENCE)
+        answer = await self._answer(lambda: self._nodes.ask("SET", KEYS + key, 1, "NX", "EX", lifetime))
         return answer is not None
 
     async def wait_for_entry(self, stream: str, after: str, seconds: float) -> bool:
@@ -97,24 +101,24 @@ class RedisConnection:
         """
         milliseconds = max(1, int(min(seconds, LONGEST_WAIT) * 1000))
         words = ("XREAD", "COUNT", 1, "BLOCK", milliseconds, "STREAMS", KEYS + stream, after)
-        return bool(await self._answer(lambda: self._nodes.ask(*words, wait=LONGEST_WAIT), LONGEST_WAIT + _PATIENCE))
+        return bool(await self._answer(lambda: self._nodes.ask(*words, wait=LONGEST_WAIT), LONGEST_WAIT))
 
     async def check(self) -> None:
         """Raise ``StoreUnavailableError`` unless Redis answers."""
-        await self._answer(lambda: self._nodes.ask("EXISTS", f"{KEYS}check"), _PATIENCE)
+        await self._answer(lambda: self._nodes.ask("EXISTS", f"{KEYS}check"))
 
     async def close(self) -> None:
         """Let go of all connections."""
         await self._nodes.close()
 
-    async def _answer(self, call: Callable[[], Awaitable[Any]], patience: float) -> Any:
+    async def _answer(self, call: Callable[[], Awaitable[Any]], wait: float = 0.0) -> Any:
         now = self._monotonic()
         if now < self._ask_again_at:
             raise StoreUnavailableError("redis is not asked again so soon")
         if not self.is_up:
             self._ask_again_at = now + _REST
         try:
-            async with asyncio.timeout(patience), self._turns:
+            async with asyncio.timeout(self._patience + wait), self._turns:
                 answer = await call()
         except Exception as problem:  # noqa: BLE001 - whatever the library stumbles over: nothing depends on Redis
             self._fail(problem)

@@ -19,8 +19,6 @@ from redis.exceptions import MovedError, RedisError
 KEYS: Final = "{mintmark}:"
 """What every key begins with; the braces decide the slot."""
 
-PATIENCE: Final = 0.25
-"""Seconds for a server to take a connection, or to answer on one."""
 _DEFAULT_PORT: Final = 6379
 _SLOT: Final = key_slot(KEYS.encode())
 
@@ -36,10 +34,12 @@ class Address:
 class Nodes:
     """The server named, or the nodes of a cluster that are known."""
 
-    def __init__(self, url: str, password: str | None, *, is_cluster: bool) -> None:
+    def __init__(self, url: str, password: str | None, *, is_cluster: bool, patience: float) -> None:
+        """Connect to nobody yet; ``patience`` is the seconds for a server to take a connection, or to answer on one."""
         parts = urlsplit(url)
         seed = Address(parts.hostname or "localhost", parts.port or _DEFAULT_PORT)
         self._is_cluster = is_cluster
+        self._patience = patience
         self._known = [seed]
         self._owner = None if is_cluster else seed
         self._clients: dict[tuple[Address, float], Redis] = {}
@@ -60,16 +60,16 @@ class Nodes:
 
         Args:
             words: The command.
-            wait: Seconds that it may take the server, beside what any command takes; one of few values.
+            wait: Seconds that it may take beside what any command takes; one of few values.
         """
         owner = self._owner or await self._find_owner()
         try:
-            return await self._send(owner, PATIENCE + wait, words)
+            return await self._send(owner, wait, words)
         except MovedError as moved:
             if not self._is_cluster:
                 raise
             owner = self._owner = Address(moved.host or owner.host, moved.port)
-            return await self._send(owner, PATIENCE + wait, words)
+            return await self._send(owner, wait, words)
 
     def doubt(self) -> None:
         """Ask the cluster again who has our keys, before anything else."""
@@ -84,7 +84,7 @@ class Nodes:
     async def _find_owner(self) -> Address:
         for address in tuple(self._known):
             try:
-                ranges = await self._send(address, PATIENCE, ("CLUSTER", "SLOTS"))
+                ranges = await self._send(address, 0.0, ("CLUSTER", "SLOTS"))
             except (RedisError, OSError):
                 # The others first, next time: there is little time for each call.
                 self._known.remove(address)
@@ -99,14 +99,14 @@ class Nodes:
                     return master
         raise NotConnectedError("no node knows who has our keys")
 
-    async def _send(self, address: Address, patience: float, words: Sequence[str | int]) -> Any:
-        client = self._clients.get((address, patience))
+    async def _send(self, address: Address, wait: float, words: Sequence[str | int]) -> Any:
+        client = self._clients.get((address, wait))
         if client is None:
-            client = self._clients[address, patience] = Redis(
+            client = self._clients[address, wait] = Redis(
                 host=address.host,
                 port=address.port,
-                socket_timeout=patience,
-                socket_connect_timeout=PATIENCE,
+                socket_timeout=self._patience + wait,
+                socket_connect_timeout=self._patience,
                 **self._options,
             )
         execute: Callable[..., Awaitable[Any]] = client.execute_command

@@ -1,0 +1,216 @@
+"""The next version takes over node by node, on a database that it has migrated while the present one served.
+
+There is no earlier version with PostgreSQL, so the present one is the code as it is, and the next ones are copies of it
+with a further migration: one that expands, then one that contracts. A client notices nothing but a retry.
+"""
+
+import asyncio
+import itertools
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import httpx
+import pytest
+from pydantic import SecretBytes
+from tests.chaos.inhabitants import Inhabitants, Seed, settle
+from tests.e2e.versions import SOURCE, Node, Version, drained
+from tests.support.installation import PREFIX
+from tests.support.postgres import PostgreSQL
+from tests.unit.cli.processes import free_port
+
+from mintmark.config import Settings
+
+pytestmark = [pytest.mark.slow, pytest.mark.anyio, pytest.mark.timeout(300)]
+
+CLIENTS: Final = 16
+ATTEMPTS: Final = 6
+PAUSE: Final = 0.03
+DATABASE: Final = "rolling"
+_EXPAND: Final = """\
+-- works with: {present}
+ALTER TABLE grants ADD COLUMN advanced_by TEXT;
+CREATE TABLE notes (id BIGINT PRIMARY KEY, note TEXT NOT NULL);
+CREATE INDEX grants_by_note ON grants (advanced_by) WHERE advanced_by = 'nobody';
+"""
+_CONTRACT: Final = """\
+-- works with: {next}
+UPDATE grants SET advanced_by = 'present' WHERE advanced_by IS NULL;
+ALTER TABLE grants ALTER COLUMN advanced_by SET DEFAULT 'nobody', ALTER COLUMN advanced_by SET NOT NULL;
+DROP TABLE notes;
+"""
+
+
+@dataclass
+class Load:
+    """Clients that refresh for ever, and what they saw.
+
+    Attributes:
+        addresses: The nodes, in turn.
+        answered: How many refreshes.
+        retries: Why a node was not answering, and the next one was asked.
+        wrong: Answers that a client must never get, or none at all.
+        longest: The longest time a client went without its tokens, retries included, in seconds.
+    """
+
+    issuer: str
+    addresses: list[str]
+    inhabitants: Inhabitants
+    answered: int = 0
+    retries: Counter[str] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+    longest: float = 0.0
+
+    async def refresh_for_ever(self, http: httpx.AsyncClient, seed: Seed, first: int) -> None:
+        """Be one client: keep the token until there is the next, and ask the next node when one does not answer."""
+        nodes = itertools.cycle(self.addresses[first:] + self.addresses[:first])
+        token = seed.refresh_token
+        while not self.wrong:
+            began = time.monotonic()
+            answer = await self._refresh(http, self.inhabitants.credentials(seed.client_id), token, nodes)
+            if answer is None:
+                return
+            token = answer
+            self.longest = max(self.longest, time.monotonic() - began)
+            self.answered += 1
+            await asyncio.sleep(PAUSE)
+
+    async def _refresh(
+        self, http: httpx.AsyncClient, credentials: dict[str, str], token: str, nodes: "itertools.cycle[str]"
+    ) -> str | None:
+        form = {"grant_type": "refresh_token", "refresh_token": token} | credentials
+        for _ in range(ATTEMPTS):
+            try:
+                answer = await http.post(f"{next(nodes)}{PREFIX}/token", data=form)
+            except httpx.TransportError as problem:
+                self.retries[type(problem).__name__] += 1
+            else:
+                if answer.status_code == 200:
+                    return str(answer.json()["refresh_token"])
+                if answer.status_code != 503:
+                    self.wrong.append(f"{answer.status_code} {answer.text}")
+                    return None
+                self.retries["503"] += 1
+            await asyncio.sleep(PAUSE)
+        self.wrong.append(f"no answer in {ATTEMPTS} attempts: {self.retries}")
+        return None
+
+    async def goes_on(self, count: int = 100) -> None:
+        """Wait until so many more refreshes were answered."""
+        wanted = self.answered + count
+        while self.answered < wanted:
+            assert not self.wrong, self.wrong
+            await asyncio.sleep(0.02)
+        assert not self.wrong, self.wrong
+
+
+@asynccontextmanager
+async def loaded(load: Load) -> AsyncIterator[None]:
+    """Run the clients while the context lasts."""
+    host = httpx.URL(load.issuer).netloc.decode()
+    async with httpx.AsyncClient(trust_env=False, timeout=10, headers={"host": host}) as http:
+        tasks = [
+            asyncio.create_task(load.refresh_for_ever(http, seed, number % len(load.addresses)))
+            for number, seed in enumerate(load.inhabitants.grants)
+        ]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@dataclass(frozen=True)
+class Versions:
+    """What is released one after the other; each works with the schema of the one before and after it."""
+
+    present: Version
+    next: Version
+    later: Version
+
+
+@pytest.fixture
+def versions(tmp_path: Path) -> Versions:
+    present = Version("present", SOURCE)
+    following = present.copy(tmp_path, "next", _EXPAND.format(present=present.schema()))
+    # It uses what is new.
+    following.replace(
+        "storage/statements.py", "replays = replays + ?7\n", "replays = replays + ?7, advanced_by = 'next'\n"
+    )
+    later = following.copy(tmp_path, "later", _CONTRACT.format(next=following.schema()))
+    return Versions(present, following, later)
+
+
+async def test_nodes_are_replaced_one_by_one_under_load(
+    postgresql_server: PostgreSQL, versions: Versions, tmp_path: Path
+) -> None:
+    url = postgresql_server.create_database(DATABASE)
+    issuer, key = f"http://127.0.0.1:{free_port()}", tmp_path / "mintmark.key"
+    key.write_text(bytes(32).hex())
+    key.chmod(0o600)
+    lines = f'issuer = "{issuer}"\ndatabase = "{url}"\nmaster_key_file = "{key}"\nsigning_algorithms = ["ES256"]\n'
+    nodes = [Node(tmp_path / f"node{number}", free_port(), lines) for number in range(3)]
+    *serving, idle = nodes
+    here = idle.folder
+    present, following, later = versions.present, versions.next, versions.later
+
+    assert "empty" in present.run("migrate", "--check", cwd=here, expect=1)
+    present.run("migrate", cwd=here)
+    present.run("migrate", "--check", cwd=here)
+    settings = Settings(issuer=issuer, database=url, master_key=SecretBytes(bytes(32)), signing_algorithms=("ES256",))
+    load = Load(issuer, [node.address for node in serving], await settle(settings, CLIENTS))
+
+    with ExitStack() as stack:
+        processes = [stack.enter_context(node.serving(present)) for node in serving]
+        forgotten = stack.enter_context(idle.serving(present))
+        async with loaded(load), httpx.AsyncClient(trust_env=False) as http:
+            await load.goes_on()
+
+            # Expand, while the present version serves.
+            assert f"{following.schema():04}_next" in following.run("migrate", "--check", cwd=here, expect=1)
+            await asyncio.to_thread(following.run, "migrate", cwd=here)
+            following.run("migrate", "--check", cwd=here)
+            await load.goes_on()
+            assert (await http.get(f"{idle.address}/readyz")).status_code == 200
+            assert advanced_by(postgresql_server) == {""}
+
+            # Replace the nodes, one by one.
+            for node, process in zip(serving, processes, strict=True):
+                await asyncio.to_thread(drained, process)
+                await load.goes_on(20)
+                stack.enter_context(node.serving(following))
+                await load.goes_on()
+            assert "next" in advanced_by(postgresql_server)
+            assert not postgresql_server.execute(
+                "SELECT * FROM audit_events WHERE event LIKE 'grant.%reuse%'", DATABASE
+            )
+
+            # Contract: the next version works with it, the one before does not any more.
+            await asyncio.to_thread(later.run, "migrate", cwd=here)
+            await load.goes_on()
+            assert (await http.get(f"{idle.address}/readyz")).status_code == 503
+            await asyncio.to_thread(drained, forgotten)
+            said = await asyncio.to_thread(present.run, "serve", cwd=here, expect=1)
+            assert f"needs a mintmark that knows schema {following.schema()}" in " ".join(said.split())
+            assert "Install that version or a later one" in " ".join(said.split())
+            said = await asyncio.to_thread(present.run, "migrate", "--check", cwd=here, expect=1)
+            assert "Install that version or a later one" in " ".join(said.split())
+            with idle.serving(following):
+                assert (await http.get(f"{idle.address}/readyz")).status_code == 200
+            await load.goes_on()
+    assert not load.wrong
+    print(
+        f"\nrolling upgrade: {load.answered} refreshes by {CLIENTS} clients while the schema grew, 2 nodes were replaced and "
+        f"the schema shrank; {load.retries.total()} retries ({dict(load.retries)}), none failed, none was refused; "
+        f"longest wait for a token {load.longest:.2f} s"
+    )
+
+
+def advanced_by(server: PostgreSQL) -> set[str]:
+    """Return which versions wrote the new column."""
+    return set(server.execute("SELECT DISTINCT advanced_by FROM grants", DATABASE))
