@@ -173,7 +173,7 @@ class Judge:
         if source.table.revokes(claims, verified.key.kid):
             raise TokenRejected("revoked")
         token = Token(claims, self._clock)
-        until = self._until(min(RESULT_LIFETIME, token.expires_at + self._leeway - now))
+        until = self._until(min(now + RESULT_LIFETIME, token.expires_at + self._leeway) - now)
         result = Result(token, claims, source, verified.key, state, until)
         self._verified.put(raw, result)
         return result
@@ -215,7 +215,7 @@ class Judge:
             raise TokenRejected("revoked")
         token = Token(claims, self._clock)
         now = self._clock.now()
-        left = min(RESULT_LIFETIME, token.expires_at + self._leeway - now)
+        left = min(now + RESULT_LIFETIME, token.expires_at + self._leeway) - now
         # Dates may have fractions: what is not worth anything when it is kept would be asked about again and again.
         if left <= 0:
             raise TokenRejected("expired", claim="exp")

@@ -12,7 +12,8 @@ from mintmark.verifier.guard.headers import NOBODY
 
 DOCUMENT = DEPLOY.parent / "docs" / "guard.md"
 FILES = sorted(
-    file for file in DEPLOY.rglob("*") if file.is_file() and file.suffix in {".toml", ".conf", ".cfg", ".lua", ".yaml"}
+    [DEPLOY / "guard.toml"]
+    + [file for gateway in ("envoy", "haproxy", "nginx", "traefik") for file in (DEPLOY / gateway).iterdir()]
 )
 
 
