@@ -63,7 +63,10 @@ async def seed(database: str) -> Seeds:
                 scope = (*_OPENID, *_SCOPES) if client.client_id.startswith("openid") else (*_SCOPES, "offline_access")
                 grants = [_grant(authority, client, scope) for _ in range(GRANTS)]
                 event = AuditEvent(at=authority.clock.now(), event="code.issued")
-                await asyncio.gather(*(authority.store.grants.add(grant, event) for grant in grants))
+                # No more at a time than PostgreSQL gets connections: nobody may wait long for one.
+                for first in range(0, GRANTS, settings.database_connections):
+                    some = grants[first : first + settings.database_connections]
+                    await asyncio.gather(*(authority.store.grants.add(grant, event) for grant in some))
                 derive = authority.keyring.secrets.derive
                 # In the order of the random ids, so that grants refreshed together share no database pages.
                 refresh_tokens[client.client_id] = sorted(derive("refresh", grant, 1) for grant in grants)

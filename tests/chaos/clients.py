@@ -97,7 +97,7 @@ class Device:
         parsed = derivation.parse(token, "refresh")
         assert parsed is not None
         form = {"grant_type": "refresh_token", "refresh_token": token}
-        form |= self.world.inhabitants.credentials(self.seed.client_id)
+        form |= self.world.inhabitants.credentials
         sent_at, outcome, found = time.monotonic(), _UNKNOWN, dict[str, str]()
         try:
             answer = await post(self.world.port, "/token", form, self._patience)

@@ -35,12 +35,12 @@ defaults
     timeout connect 1s
     timeout client 30s
     timeout queue 2s
-    timeout check 1s
+    timeout check 2s
     timeout server 5s
     timeout http-keep-alive 5s
     option redispatch 1
     option abortonclose
-    default-server inter 500ms fastinter 200ms downinter 300ms fall 2 rise 1 on-marked-down shutdown-sessions
+    default-server inter 500ms downinter 300ms fall 3 rise 1 on-marked-down shutdown-sessions
 frontend authority
     bind 127.0.0.1:{port}
     use_backend feed if {{ path /api/v2/auth/revocations }}

@@ -51,7 +51,7 @@ class Endings:
         await self._show(device)
         asked_at = time.monotonic()
         self._note(device, asked_at, None)
-        done_at = await self._until_answered(device, device.refresh_token)
+        done_at = await self._until_answered(device.refresh_token)
         self._note(device, asked_at, done_at)
         self.services.watch(device.seed.gid, device.access_tokens[-2:])
 
@@ -61,7 +61,7 @@ class Endings:
         token = device.access_tokens[-1]
         asked_at = time.monotonic()
         self._note(device, asked_at, None, token)
-        self._note(device, asked_at, await self._until_answered(device, token), token)
+        self._note(device, asked_at, await self._until_answered(token), token)
 
     async def steal(self, device: Device) -> None:
         """Present an old refresh token until it is answered: the grant is over then, for the client as well."""
@@ -85,8 +85,8 @@ class Endings:
         revocation = Revocation(grant=device.seed.gid, access_token=name, asked_at=asked_at, done_at=done_at)
         self.population.world.history.revocations.append(revocation)
 
-    async def _until_answered(self, device: Device, token: str) -> float:
-        form = {"token": token} | self.population.world.inhabitants.credentials(device.seed.client_id)
+    async def _until_answered(self, token: str) -> float:
+        form = {"token": token} | self.population.world.inhabitants.credentials
         while True:
             try:
                 answer = await post(self.population.world.port, "/revoke", form, _PATIENCE)

@@ -1,4 +1,4 @@
-"""Who lives in the database: two applications, a service, and many people who signed in long ago.
+"""Who lives in the database: an application, a service and many people who signed in long ago.
 
 Grants are stored as they stand after their code was redeemed: nobody has to type hundreds of passwords.
 """
@@ -20,10 +20,9 @@ from mintmark.config import Settings
 
 SERVICE: Final = "service"
 WEB: Final = "web"
-APP: Final = "app"
 _SCOPE: Final = ("offline_access", "orders:read")
-_PUBLIC_SHARE: Final = 4
-"""One grant in so many is the public application's."""
+_GRACE: Final = 3600
+"""Seconds in which a lost response is answered again: no outage of a run, and no busy machine, uses them up."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,6 @@ class Seed:
     """A grant, as its client knows it."""
 
     gid: str
-    client_id: str
     refresh_token: str = field(repr=False)
 
 
@@ -46,10 +44,10 @@ class Inhabitants:
     grants: list[Seed]
     secrets: dict[str, str] = field(repr=False)
 
-    def credentials(self, client_id: str) -> dict[str, str]:
-        """Return form members that authenticate a client."""
-        secret = self.secrets.get(client_id)
-        return {"client_id": client_id} | ({} if secret is None else {"client_secret": secret})
+    @property
+    def credentials(self) -> dict[str, str]:
+        """Form members that authenticate the application."""
+        return {"client_id": WEB, "client_secret": self.secrets[WEB]}
 
 
 def settings_of(cluster: Cluster, common: dict[str, Any]) -> Settings:
@@ -69,13 +67,11 @@ async def settle(settings: Settings, grants: int) -> Inhabitants:
         secrets = {}
         for client in _clients():
             _, secret = await create_client(authority, client)
-            if secret is not None:
-                secrets[client.client_id] = secret
-        applications = [await authority.store.clients.get(client_id) for client_id in (WEB, APP)]
-        web, app = (client for client in applications if client is not None)
-        found = await asyncio.gather(
-            *(_grant(authority, app if number % _PUBLIC_SHARE == 0 else web, number) for number in range(grants))
-        )
+            assert secret is not None
+            secrets[client.client_id] = secret
+        web = await authority.store.clients.get(WEB)
+        assert web is not None
+        found = await asyncio.gather(*(_grant(authority, web, number) for number in range(grants)))
         return Inhabitants(found, secrets)
 
 
@@ -88,16 +84,7 @@ def _clients() -> list[Client]:
         "id_token_signed_response_alg": "ES256",
     }
     return [
-        # An outage must not use up the time in which a lost response is answered again.
-        Client(client_id=WEB, name="Web app", refresh_grace=3600, **common),
-        Client(
-            client_id=APP,
-            name="App",
-            token_endpoint_auth_method="none",
-            classification="public",
-            refresh_grace=60,
-            **common,
-        ),
+        Client(client_id=WEB, name="Web app", refresh_grace=_GRACE, **common),
         Client(
             client_id=SERVICE,
             name="Order service",
@@ -133,4 +120,4 @@ async def _grant(authority: Authority, client: Client, number: int) -> Seed:
         access_expires_at=now + lifetimes.access_token_lifetime,
     )
     await authority.store.grants.add(grant, AuditEvent(at=now, event="code.issued", gid=grant.gid))
-    return Seed(grant.gid, client.client_id, authority.keyring.secrets.derive("refresh", grant, 1))
+    return Seed(grant.gid, authority.keyring.secrets.derive("refresh", grant, 1))

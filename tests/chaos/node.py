@@ -68,8 +68,9 @@ def be_without_compare_and_set() -> None:
 def be_deaf() -> None:
     """Say that all revocations were read, and read none."""
     from mintmark.authority.denylist import Denylist
+    from mintmark.authority.ports import Store
 
-    async def pull(self: Denylist, _: object) -> None:
+    async def pull(self: Denylist, store: Store) -> None:
         self.pulls += 1
 
     Denylist.pull = pull  # type: ignore[method-assign]

@@ -35,6 +35,9 @@ CALM: Final = 8.0
 _LAST_WORD: Final = 30.0
 """Seconds that clients get in the end to come to an answer."""
 
+_BYSTANDERS: Final = 10
+"""Clients whose access tokens verifiers look at from the beginning, revoked or not."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
@@ -108,7 +111,7 @@ async def _live(setup: Setup, cluster: Cluster, world: World, services: Services
     endings = Endings(population, services, random.Random(chance.random()))
     async with _background(endings.go_on(setup.revoke_every)):
         await asyncio.sleep(CALM)
-        for device in population.devices[: setup.verifiers]:
+        for device in population.devices[:_BYSTANDERS]:
             services.watch(device.seed.gid, device.access_tokens[-1:])
         if setup.seconds:
             say("faults begin")

@@ -124,22 +124,25 @@ class _Watcher:
     def look(self) -> None:
         """Verify everything everywhere once."""
         self._rounds += 1
-        for token, grant in list(self.tokens.items()):
-            for name, verifier in self.verifiers.items():
+        for name, verifier in self.verifiers.items():
+            for token, grant in list(self.tokens.items()):
                 before = self.seen.get((name, token))
-                if before is not None and before.rejected_at is not None and self._rounds % _LOOK_AGAIN:
+                if before is None:
+                    before = Sighting(verifier=name, grant=grant, access_token=digest_of(token))
+                elif before.rejected_at is not None and self._rounds % _LOOK_AGAIN:
                     continue
-                self.seen[name, token] = self._after(
-                    before or Sighting(verifier=name, grant=grant, access_token=digest_of(token)), verifier, token
-                )
+                try:
+                    self.seen[name, token] = self._after(before, verifier, token)
+                except VerifierUnavailable:
+                    # It is stale, and would say the same of every token.
+                    self.unavailable += 1
+                    break
 
-    def _after(self, sighting: Sighting, verifier: Verifier, token: str) -> Sighting:
+    @staticmethod
+    def _after(sighting: Sighting, verifier: Verifier, token: str) -> Sighting:
         began = time.monotonic()
         try:
             verifier.verify(token)
-        except VerifierUnavailable:
-            self.unavailable += 1
-            return sighting
         except TokenRejected as problem:
             if sighting.rejected_at is not None:
                 return sighting

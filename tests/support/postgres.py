@@ -81,7 +81,7 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def _user() -> int | None:
+def server_user() -> int | None:
     """Return as whom the server runs: it refuses root."""
     if os.geteuid() != 0:
         return None
@@ -109,7 +109,7 @@ class PostgreSQL:
         given = {"fsync": durable, "synchronous_commit": durable, "full_page_writes": durable}
         self.settings = {**_SETTINGS, **given, **(settings or {})}
         self.port = free_port()
-        self._user = _user()
+        self._user = server_user()
         self._directory = Path(tempfile.mkdtemp(prefix="mintmark-pg-"))
         self._data = self._directory / "data"
         self.log = self._directory / "log"

@@ -134,7 +134,9 @@ class Connection:
 
     def head(self) -> tuple[int, dict[str, str]]:
         """Return status and headers of the next answer."""
-        status = int(self._reader.readline().split()[1])
+        line = self._reader.readline()
+        assert line, "closed without an answer"
+        status = int(line.split()[1])
         return status, {name.lower(): value for name, value in http.client.parse_headers(self._reader).items()}
 
     def line(self) -> bytes:

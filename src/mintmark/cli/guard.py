@@ -19,10 +19,6 @@ PORT: Final = 4180
 PATIENCE: Final = 10
 """Seconds that requests under way get to finish."""
 
-KEEP_ALIVE: Final = 120
-"""Seconds for which a gateway may keep an idle connection. It has to be the one who closes it: should we, a request
-might just be under way."""
-
 
 class _Unsound(Refusal):
     """The settings are not usable."""
@@ -94,6 +90,5 @@ async def _serve(settings: "Settings", listener: "socket.socket", url: str) -> N
             on_ready=lambda: click.echo(f"mintmark guard is ready: {url}"),
             on_stop=lambda: None,
             stop=listening.Stop(PATIENCE),
-            keep_alive=KEEP_ALIVE,
         )
     say("mintmark guard has stopped.")

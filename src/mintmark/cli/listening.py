@@ -17,6 +17,12 @@ from mintmark.cli.refusal import Refusal
 
 BACKLOG: Final = 2048
 MAX_HEAD_BYTES: Final = 65_536
+KEEP_ALIVE: Final = 120
+"""Seconds for which a connection may be silent between two requests.
+
+Longer than proxies keep theirs (60 in nginx and most load balancers, 90 in Traefik): they have to be the ones who close
+an idle connection. Should we, a request might just be under way, and a POST cannot be sent again.
+"""
 _PORTS_TO_TRY: Final = 100
 _TICK: Final = 0.1
 _TICKS_A_SECOND: Final = 10
@@ -172,7 +178,6 @@ async def answer(
     on_stop: Callable[[], None],
     stop: Stop,
     protocol: type[Protocol] = Protocol,
-    keep_alive: int = 5,
 ) -> None:
     """Answer requests until SIGINT or SIGTERM, then finish those under way; a second signal ends them.
 
@@ -183,16 +188,15 @@ async def answer(
         on_stop: Called when the signal has come, before anything is waited for.
         stop: How to.
         protocol: Reads the requests.
-        keep_alive: Seconds for which a connection may be silent between two requests.
     """
-    config = _config(application, protocol, keep_alive=keep_alive, patience=stop.patience)
+    config = _config(application, protocol, stop.patience)
     await _Server(config, on_ready, on_stop, stop).serve(sockets=[listener])
 
 
 @contextlib.asynccontextmanager
 async def answering(application: Any, listener: socket.socket) -> AsyncIterator[None]:
     """Answer requests on a second socket while the context lasts."""
-    server = _Beside(_config(application, Protocol, keep_alive=5, patience=1))
+    server = _Beside(_config(application, Protocol, patience=1))
     task = asyncio.create_task(server.serve(sockets=[listener]), name="mintmark beside")
     try:
         yield
@@ -201,7 +205,7 @@ async def answering(application: Any, listener: socket.socket) -> AsyncIterator[
         await task
 
 
-def _config(application: Any, protocol: type[Protocol], *, keep_alive: int, patience: int) -> uvicorn.Config:
+def _config(application: Any, protocol: type[Protocol], patience: int) -> uvicorn.Config:
     return uvicorn.Config(
         application,
         http=protocol,
@@ -213,7 +217,7 @@ def _config(application: Any, protocol: type[Protocol], *, keep_alive: int, pati
         log_config=None,
         server_header=False,
         backlog=BACKLOG,
-        timeout_keep_alive=keep_alive,
+        timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=patience,
     )
 

@@ -314,6 +314,7 @@ async def test_tls_is_for_the_name_that_was_asked_for(
 def give_slot(to: RedisServer, nodes: Sequence[RedisServer]) -> None:
     """Give our slot, without keys, to another of ``nodes``."""
     slot, name = to.cli("CLUSTER", "KEYSLOT", "{mintmark}:"), to.cli("CLUSTER", "MYID")
+    to.cli("CLUSTER", "BUMPEPOCH")  # so that no older claim to it outdoes this one
     for node in [to, *(node for node in nodes if node is not to)]:
         node.flush()
         assert node.cli("CLUSTER", "SETSLOT", slot, "NODE", name) == "OK"

@@ -37,13 +37,16 @@ class Connection:
     Args:
         raw: Of asyncpg, without a statement cache.
         is_pooled: Whether a pooler is in between.
+
+    Attributes:
+        is_pooled: As given.
     """
 
-    __slots__ = ("_is_broken", "_is_pooled", "_raw", "_statements")
+    __slots__ = ("_is_broken", "_raw", "_statements", "is_pooled")
 
     def __init__(self, raw: Any, *, is_pooled: bool) -> None:
         self._raw = raw
-        self._is_pooled = is_pooled
+        self.is_pooled = is_pooled
         self._is_broken = False
         self._statements: dict[str, Any] = {}
 
@@ -142,8 +145,8 @@ class Connection:
             self._raw.terminate()
 
     async def _prepare(self, statement: str) -> Any:
-        text, name = numbered(statement), "" if self._is_pooled else f"mintmark_{len(self._statements)}"
-        is_alone = self._is_pooled and not self._raw.is_in_transaction()
+        text, name = numbered(statement), "" if self.is_pooled else f"mintmark_{len(self._statements)}"
+        is_alone = self.is_pooled and not self._raw.is_in_transaction()
         if is_alone:
             await self.begin()
         try:
