@@ -7,7 +7,6 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
-from typing import NoReturn
 
 from tests.chaos.node import VARIANTS
 from tests.chaos.plan import NODES
@@ -30,21 +29,25 @@ def _main() -> int:
         verifiers=given.verifiers,
         variants=(given.variant,) * NODES,
     )
-    signal.signal(signal.SIGTERM, _interrupt)
+    # Everything that was started is ended on the way out, whichever signal comes.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     print(f"seed {seed}", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="mintmark-chaos-"))
-    result = run(setup, folder, lambda line: print(line, flush=True))
+    is_wanted = False
+    try:
+        result = run(setup, folder, lambda line: print(line, flush=True))
+        is_wanted = bool(result.violations)
+    finally:
+        if not is_wanted:
+            shutil.rmtree(folder, ignore_errors=True)
     print("\n".join(result.lines))
-    if result.violations:
+    if is_wanted:
         print(f"what the processes said is in {folder}")
-        return 1
-    shutil.rmtree(folder)
-    return 0
-
-
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
+    return 1 if result.violations else 0
 
 
 if __name__ == "__main__":
-    sys.exit(_main())
+    try:
+        sys.exit(_main())
+    except KeyboardInterrupt:
+        sys.exit(130)

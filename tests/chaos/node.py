@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 _OFFSET: Final = struct.Struct("=q")
-_SLOW_SHARE: Final = 0.05
+_SLOW_SHARE: Final = 0.1
 _SLOW_SECONDS: Final = (6.0, 9.0)
 
 

@@ -9,6 +9,7 @@ import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Self
 
 import pytest
 from tests.support.serve import FEED, TOKEN, Connection, Home, ask, balanced, home, soon, stop
@@ -17,7 +18,7 @@ from tests.unit.cli.processes import Process, free_port
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 CLIENTS = 8
-ROUNDS = 2
+ROUNDS = 4
 DRAIN = "2"
 
 
@@ -39,7 +40,7 @@ class Load:
         self.answers = self.reopened = self.events = 0
         self.wrong: list[str] = []
 
-    def __enter__(self) -> "Load":
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         return self

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlencode
 
 import psutil
@@ -113,7 +113,7 @@ class Connection:
         self.sock = socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE)
         self._reader = self.sock.makefile("rb")
 
-    def __enter__(self) -> "Connection":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -194,8 +194,11 @@ def is_refused(port: int) -> bool:
 _HAPROXY = """\
 global
     maxconn 1000
+    log stdout format raw local0 info
 defaults
     mode http
+    log global
+    option httplog
     timeout connect 1s
     timeout client 30s
     timeout server 30s
