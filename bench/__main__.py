@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from bench import guard, machine, report, revocations
+from bench import cleanup, guard, machine, report, revocations
 from bench.load import Client, Measured, measure
 from bench.ready import seconds_until_ready
 from bench.report import Result, compared
@@ -61,6 +61,8 @@ def measured(directory: Path, seconds: float, only: str) -> Iterator[Result]:
         yield from revocations.measured(directory)
     if only in revocations.SNAPSHOT:
         yield from revocations.snapshots(directory)
+    if only in cleanup.NAME:
+        yield from cleanup.measured()
     if only in guard.NAME:
         yield from guard.measured(directory, seconds)
     if only in READY:

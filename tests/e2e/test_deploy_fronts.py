@@ -33,7 +33,7 @@ STEP = 30
 """Refreshes between one event and the next."""
 PASSWORDS, SECRETS = 20, 60
 """More guesses than both nodes together let through: without Redis each counts for itself."""
-FORGED = (
+FORGED: tuple[dict[str, str], ...] = (
     {},
     {"X-Forwarded-For": "198.51.100.{n}"},
     {"X-Forwarded-For": "198.51.100.{n}, 127.0.0.1"},

@@ -22,6 +22,9 @@ from mintmark.oauth.parameters import Parameters
 from mintmark.oauth.pkce import challenge_of
 
 _PATIENCE: Final = 15.0
+_REFRESH_EVERY: Final = 0.2
+_ASK_AGAIN: Final = 0.1
+_TRY_EVERY: Final = 0.03
 _PREFIX: Final = "/api/v2/auth"
 
 
@@ -112,7 +115,7 @@ class Load:
             status, body = await self.post("/introspect", url, **form)
             if status == 200:
                 return bool(body["active"])
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(_ASK_AGAIN)
 
     async def refresh_for_ever(self, family: Family) -> None:
         """Be a good application: it keeps its token until it has the next, and asks again when it got no answer."""
@@ -121,14 +124,14 @@ class Load:
             if status not in {0, 200, 503}:
                 self.wrong.append(f"{family} was answered {status} {body}")
                 return
-            await asyncio.sleep(0.02 if status == 200 else 0.05)
+            await asyncio.sleep(_REFRESH_EVERY if status == 200 else _ASK_AGAIN)
 
     async def sign_out(self, families: Sequence[Family], every: float) -> None:
         """Refresh one after the other once more, and sign it out; ask again where there was no answer."""
         for family in families:
             await self.refresh(family)
             while not self.is_over.is_set() and not await self.revoke(family):  # noqa: ASYNC110 - the next attempt
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(_ASK_AGAIN)
             await asyncio.sleep(every)
 
     async def try_what_is_revoked(self, families: Sequence[Family]) -> None:
@@ -140,7 +143,7 @@ class Load:
                 status, body = await self.refresh(family)
                 if status not in {0, 503} and (status, body.get("error")) != (400, "invalid_grant"):
                     self.wrong.append(f"revoked, and answered {status}: {family}")
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(_TRY_EVERY)
 
 
 async def found(authority: Authority, count: int) -> tuple[list[Family], str]:

@@ -116,7 +116,7 @@ async def test_nobody_gets_the_answer_to_somebody_elses_question(place: RedisPla
 async def test_connections_that_redis_has_closed_are_no_outage(place: RedisPlace) -> None:
     connection = place.connect()
     await asyncio.gather(*(connection.check() for _ in range(16)))
-    assert int(place.keeper.cli("CLIENT", "KILL", "TYPE", "normal")) >= 16
+    assert int(place.keeper.cli("CLIENT", "KILL", "TYPE", "normal")) > 0
     for _ in range(3):
         await asyncio.sleep(0)
     await asyncio.gather(*(connection.check() for _ in range(16)))

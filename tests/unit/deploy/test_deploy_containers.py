@@ -51,6 +51,14 @@ def test_the_image_is_made_in_stages_of_known_versions() -> None:
     assert stages[1][0] == stages[2][0]
 
 
+def test_it_is_made_by_the_uv_that_makes_everything_else() -> None:
+    (image,) = [text.split()[0] for word, text in instructions() if word == "FROM" and "/uv:" in text]
+    bounds = re.search(r"^uv_wanted='uv>=(\S+),<(\S+)'$", (ROOT / "scripts" / "bootstrap").read_text(), re.MULTILINE)
+    assert bounds is not None
+    version, low, high = (tuple(map(int, text.split("."))) for text in (image.rpartition(":")[2], bounds[1], bounds[2]))
+    assert low <= version < high
+
+
 def test_the_last_stage_builds_nothing_and_runs_as_nobody_special() -> None:
     stage = last_stage()
     assert [text for word, text in stage if word == "USER"] == ["10001:10001"]
