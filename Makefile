@@ -9,7 +9,7 @@ PYTEST ?=
 # What `check-all` takes from Debian where the machine does not have it.
 DEBIAN_PACKAGES := chromium haproxy nginx-light pgbouncer postgresql prometheus redis-server systemd
 
-.PHONY: help run check check-all bench fix standards clean install
+.PHONY: help run check check-all chaos bench fix standards clean install
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -24,6 +24,10 @@ check-all: install ## check, and the slow tests: browsers, other clients, kill -
 	@sh scripts/debian-packages $(DEBIAN_PACKAGES)
 	@sh scripts/node-packages tests/e2e tests/e2e/*
 	@sh scripts/check --standards -n $(JOBS) $(PYTEST)
+
+chaos: install ## break three nodes, PostgreSQL and Redis under load for minutes, and check every client's history
+	@sh scripts/debian-packages $(DEBIAN_PACKAGES)
+	@.venv/bin/python -m tests.chaos $(CHAOS)
 
 bench: install ## measure, and compare with the limits of this machine
 	@.venv/bin/python -m bench

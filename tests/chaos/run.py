@@ -32,7 +32,7 @@ SETTINGS: Final[dict[str, Any]] = {
 }
 CALM: Final = 8.0
 """Seconds before and after the faults in which revocations are looked at strictly."""
-_LAST_WORD: Final = 30.0
+_LAST_WORD: Final = 60.0
 """Seconds that clients get in the end to come to an answer."""
 
 _BYSTANDERS: Final = 10
