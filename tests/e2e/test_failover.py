@@ -21,7 +21,7 @@ from mintmark import bootstrap
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.anyio,
-    pytest.mark.timeout(400),
+    pytest.mark.timeout(600),
     pytest.mark.spec("invariant I6", "invariant I11"),
 ]
 

@@ -17,7 +17,7 @@ from tests.support.installation import CALLBACK, PASSWORD, PREFIX, VERIFIER, aut
 from tests.support.postgres import PostgreSQL
 from tests.unit.cli.processes import clean_environment, free_port, started
 
-pytestmark = [pytest.mark.slow, pytest.mark.anyio, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.anyio, pytest.mark.timeout(600)]
 
 EXPORT = "mintmark.export"
 SCOPE = "openid offline_access"

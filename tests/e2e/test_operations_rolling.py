@@ -64,7 +64,7 @@ class Load:
                             break
                         time.sleep(0.01)
             except Exception as problem:  # noqa: BLE001 - whatever it is, a client has seen it
-                self.wrong.append(f"{time.time()} {connection.sock.getsockname() if 0 else 0} {problem!r} after {self.answers}")
+                self.wrong.append(repr(problem))
 
     def _read_for_ever(self) -> None:
         """Follow the feed, which ends with its node; a reader then connects again."""

@@ -27,7 +27,7 @@ from mintmark.authority.policy import Policy
 from mintmark.storage.postgresql import PostgreSQLStore
 from mintmark.system.clock import SystemClock
 
-pytestmark = [pytest.mark.slow, pytest.mark.anyio, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.anyio, pytest.mark.timeout(600)]
 
 CLIENTS: Final = 16
 ATTEMPTS: Final = 6

@@ -103,12 +103,16 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets=sockets)
 
     def _take_leave(self) -> None:
-        """Ask whoever is answered from now on to come back on another connection (RFC 9112 §9.6)."""
+        """Ask whoever is answered from now on to come back on another connection (RFC 9112 §9.6).
+
+        No connection is closed before it was said: a proxy takes one on which a stream has just ended for another
+        request at once, and that would be lost.
+        """
         self.config.encoded_headers.append((b"connection", b"close"))
         self.server_state.default_headers.append((b"connection", b"close"))
         for connection in self.server_state.connections:
             cycle = getattr(connection, "cycle", None)
-            if cycle is not None and not cycle.response_complete:
+            if cycle is not None and not cycle.response_started:
                 cycle.keep_alive = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature

@@ -10,6 +10,8 @@ another epoch begins at the beginning, and a stream is whole only in the epoch i
 from collections.abc import Sequence
 from typing import Final, get_args
 
+import msgspec
+
 from mintmark.oauth.revocations import KEPT_BEYOND_EXPIRY, Revocation, RevocationKind
 from mintmark.storage.redis.connection import RedisConnection, Script
 
@@ -19,6 +21,7 @@ _WHOLE: Final = "revocations:whole"
 _FIRST: Final = "0-0"
 _KINDS: Final[dict[str, RevocationKind]] = {kind: kind for kind in get_args(RevocationKind)}
 _PAGE: Final = 1000
+_PAGE_OF: Final = msgspec.json.Decoder(list[tuple[str, list[str]]]).decode
 _PUBLISHED_AT_ONCE: Final = 200
 """Entries in one run of the script: Redis does nothing else meanwhile."""
 
@@ -67,6 +70,7 @@ end
 return 0
 """
 )
+# One text for all of them: the library takes its time over every element of an answer.
 _READ: Final = Script(
     """\
 local epoch = redis.call('GET', KEYS[2]) or ''
@@ -75,7 +79,7 @@ if epoch ~= ARGV[1] then
   after = '0-0'
 end
 local read = redis.call('XREAD', 'COUNT', ARGV[3], 'STREAMS', KEYS[1], after)
-return {epoch, after, read and read[1][2] or {}}
+return {epoch, after, read and cjson.encode(read[1][2]) or '[]'}
 """
 )
 _IS_WHOLE: Final = Script(
@@ -155,17 +159,18 @@ class RedisRevocationStream:
         while True:
             epoch, _, last = position.partition(" ")
             words: list[str | int] = [epoch, last or _FIRST, _PAGE]
-            found, after, page = await self._connection.run(_READ, [_STREAM, _EPOCH], words)
+            found, after, text = await self._connection.run(_READ, [_STREAM, _EPOCH], words)
+            page = _PAGE_OF(text)
             entries += [entry for _, fields in page if (entry := _entry(fields)) is not None]
-            position = f"{found.decode()} {(page[-1][0] if page else after).decode()}"
+            position = f"{found.decode()} {page[-1][0] if page else after.decode()}"
             if len(page) < _PAGE:
                 return position, entries
 
 
-def _entry(fields: Sequence[bytes]) -> Revocation | None:
-    said = dict(zip(fields[::2], (value.decode() for value in fields[1::2]), strict=True))
-    kind = _KINDS.get(said.get(b"kind", ""))
+def _entry(fields: Sequence[str]) -> Revocation | None:
+    said = dict(zip(fields[::2], fields[1::2], strict=True))
+    kind = _KINDS.get(said.get("kind", ""))
     if kind is None:
         return None  # of a later version, which tells its own nodes
-    before = int(said[b"before"]) if said[b"before"] else None
-    return Revocation(kind=kind, value=said[b"value"], before=before, expires_at=int(said[b"exp"]))
+    before = int(said["before"]) if said["before"] else None
+    return Revocation(kind=kind, value=said["value"], before=before, expires_at=int(said["exp"]))
