@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from bench import cleanup, guard, machine, report, revocations
+from bench import cleanup, guard, machine, postgres, report, revocations
 from bench.load import Client, Measured, measure
 from bench.ready import seconds_until_ready
 from bench.report import Result, compared
@@ -65,6 +65,7 @@ def measured(directory: Path, seconds: float, only: str) -> Iterator[Result]:
         yield from cleanup.measured()
     if only in guard.NAME:
         yield from guard.measured(directory, seconds)
+    yield from postgres.measured(seconds, only)
     if only in READY:
         ready = seconds_until_ready(directory)
         if ready is None:

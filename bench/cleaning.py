@@ -1,4 +1,9 @@
-"""The server under test with a clock that is ahead, so that what expires soon has expired for it. Run as a child process."""
+"""The server under test with a clock that is ahead, so that what expires soon has expired for it. Run as a child process.
+
+One whose clock is right never takes the lead from the other, however long that one is stopped.
+"""
+
+import math
 
 from pydantic import SecretBytes
 
@@ -6,6 +11,7 @@ from bench import machine
 from bench.seed import ISSUER, MASTER_KEY
 from bench.serving import listening, say_port
 from mintmark import bootstrap
+from mintmark.authority import leadership
 from mintmark.cli import logs, serving
 from mintmark.cli.listening import run
 from mintmark.config import Settings
@@ -41,4 +47,6 @@ async def serve(database: str, ahead: int) -> None:
 
 if __name__ == "__main__":
     url, seconds = machine.pin_as_told()
+    if int(seconds) == 0:
+        leadership.LEASE_PATIENCE = math.inf  # type: ignore[misc]
     run(serve(url, int(seconds)))

@@ -36,13 +36,14 @@ GRANTS: Final = 2_000_000
 RATE: Final = 100
 """Refreshes a second: a node at work, with room left."""
 WINDOW: Final = 4.0
-"""Seconds of cleanup, and of quiet. Less than a lease may be silent."""
+"""Seconds of cleanup, and of quiet."""
 
 _DAY: Final = 86_400
 _DATABASE: Final = "cleanup"
 _CLIENT: Final = "app-ES256"
 _CHUNK: Final = 100_000
 _SETTINGS: Final = {"shared_buffers": "512MB", "max_wal_size": "4GB"}
+_LONGEST: Final = 3600.0
 _SETTLING: Final = 0.3  # seconds at the beginning of a window that count for neither
 _LENGTH: Final = b"ontent-length: "
 _INSERT: Final = """
@@ -198,7 +199,7 @@ async def _load(
     run = _Run()
     paused = 0.0
     _say(f"{RATE} refreshes a second while half of the grants are removed")
-    async with asyncio.TaskGroup() as group:
+    async with asyncio.timeout(_LONGEST), asyncio.TaskGroup() as group:
         start = loop.time()
         for number, client in enumerate(clients):
             group.create_task(run.connection(node.port, client, start + number / RATE, CONNECTIONS / RATE))

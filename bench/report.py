@@ -54,7 +54,7 @@ def compared(
 
 def heading() -> str:
     """Return the first line of the table."""
-    return f"{'scenario':40}{'value':>11} {'unit':9}{'limit':>11}{'ratio':>8}{'goal':>8}  {'':4}{'p99 ms':>8}"
+    return f"{'scenario':46}{'value':>11} {'unit':9}{'limit':>11}{'ratio':>8}{'goal':>8}  {'':4}{'p99 ms':>8}"
 
 
 def line(result: Result) -> str:
@@ -62,7 +62,7 @@ def line(result: Result) -> str:
     bound = "" if result.goal is None else f"{'≤' if result.ratio is None else '≥'} {result.goal:g}"
     verdict = {True: "yes", False: "NO", None: ""}[result.is_reached]
     numbers = [_number(result.value, 11), f" {result.unit:9}", _number(result.limit, 11), _number(result.ratio, 8, 2)]
-    return f"{result.scenario:40}{''.join(numbers)}{bound:>8}  {verdict:4}{_number(result.p99_ms, 8, 2)}"
+    return f"{result.scenario:46}{''.join(numbers)}{bound:>8}  {verdict:4}{_number(result.p99_ms, 8, 2)}"
 
 
 def save(results: list[Result]) -> None:

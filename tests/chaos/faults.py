@@ -14,15 +14,15 @@ Act = Callable[[Cluster, Fault], Awaitable[None]]
 
 
 async def inflict(lane: Iterable[Fault], cluster: Cluster, history: History, seconds: float) -> None:
-    """Inflict the faults of a lane one after the other, each when it is due and what was before it is undone.
+    """Inflict the faults of a lane, each some time after the one before is undone; none begins after ``seconds``.
 
-    None begins after ``seconds``: what comes late, because a node took its time to start, makes others drop out.
+    A node may take its time to start, so that some drop out.
     """
-    began = time.monotonic()
+    ends_at = time.monotonic() + seconds
     for fault in lane:
-        await asyncio.sleep(max(0, began + fault.at - time.monotonic()))
+        await asyncio.sleep(fault.pause)
         at = time.monotonic()
-        if at > began + seconds:
+        if at > ends_at:
             return
         await ACTS[fault.kind](cluster, fault)
         target = "" if fault.node is None else f"node {fault.node}"

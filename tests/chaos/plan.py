@@ -14,14 +14,14 @@ class Fault:
     """One thing that goes wrong for a while.
 
     Attributes:
-        at: Seconds after the beginning of the faults.
+        pause: Seconds after what was before it in its lane is undone.
         seconds: For how long; what was ended may take longer to be there again.
         kind: What.
         node: Which node it befalls; ``None`` for what all nodes share.
         skew: By how many seconds the clock is set.
     """
 
-    at: float
+    pause: float
     seconds: float
     kind: str
     node: int | None = None
@@ -77,19 +77,20 @@ LANES: Final = (
 
 
 def plan(seed: int, seconds: float) -> list[list[Fault]]:
-    """Return the faults of each lane, in order; none begins after ``seconds``. No kind comes twice before all came."""
+    """Return the faults of each lane, in order, enough for so many seconds. No kind comes twice before all came."""
     chance = random.Random(seed)
     return [list(_faults(lane, chance, seconds)) for lane in LANES]
 
 
 def _faults(lane: Lane, chance: random.Random, seconds: float) -> Iterator[Fault]:
-    at = chance.uniform(*lane.pauses)
+    left = seconds
     while True:
         for kind in chance.sample(list(lane.kinds), len(lane.kinds)):
-            if at >= seconds:
+            pause, length = chance.uniform(*lane.pauses), chance.uniform(*lane.kinds[kind])
+            left -= pause
+            if left <= 0:
                 return
-            length = chance.uniform(*lane.kinds[kind])
+            left -= length
             node = chance.randrange(NODES) if lane.is_of_nodes else None
             skew = chance.choice((-MOST_SKEW, MOST_SKEW)) if kind == "clock of a node set" else 0
-            yield Fault(at, length, kind, node, skew)
-            at += length + chance.uniform(*lane.pauses)
+            yield Fault(pause, length, kind, node, skew)

@@ -84,7 +84,10 @@ async def test_the_next_node_to_start_publishes_what_a_killed_one_had_committed(
 ) -> None:
     revoked = await killed(settings, what)
     assert await published(server) == []
-    async with bootstrap.running(Settings(**settings, master_key=SecretBytes(bytes(32)))) as authority, hearing(authority):
+    async with (
+        bootstrap.running(Settings(**settings, master_key=SecretBytes(bytes(32)))) as authority,
+        hearing(authority),
+    ):
         entry = await until_published(server)
         assert entry.kind == ("gid" if what == "grant" else "jti")
         if what == "grant":
@@ -94,7 +97,10 @@ async def test_the_next_node_to_start_publishes_what_a_killed_one_had_committed(
 async def test_a_node_that_runs_publishes_what_a_killed_one_had_committed(
     settings: dict[str, Any], server: RedisServer
 ) -> None:
-    async with bootstrap.running(Settings(**settings, master_key=SecretBytes(bytes(32)))) as authority, hearing(authority):
+    async with (
+        bootstrap.running(Settings(**settings, master_key=SecretBytes(bytes(32)))) as authority,
+        hearing(authority),
+    ):
         revoked = await killed(settings, "grant")
         entry = await until_published(server)
         assert (entry.kind, entry.value) == ("gid", revoked["gid"])

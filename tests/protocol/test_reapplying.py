@@ -207,6 +207,7 @@ async def test_what_names_no_grant_is_kept_all_the_same(mint: Installation, valu
     await mint.authority.catch_up()
     assert await reapply(mint.authority) == 1
     assert await stored(mint) == [("gid", value)]
+    assert await reapplied(mint) == [{"kind": "gid", "value": value}]
     assert (await mint.node()).authority.denylist.has_ended(value)
 
 
@@ -255,7 +256,7 @@ async def test_one_after_the_other_finds_nothing_left_to_do(mint: Installation, 
     await lose(store, backup, mint, other)
     assert await reapply(mint.authority) == 2
     assert await reapply(other.authority) == 0
-    assert len(await stored(mint)) == 2
+    assert len(await stored(mint)) == len(await reapplied(mint)) == 2
 
 
 @pytest.mark.spec("invariant I4")

@@ -101,7 +101,9 @@ async def test_a_read_and_a_step_are_one_message_each(store: PostgreSQLStore, ur
         asked.append(text)
         return str(await type(raw).execute(raw, text))
 
-    connection._raw = type("Watched", (), {"__getattr__": lambda _, name: getattr(raw, name), "execute": staticmethod(execute)})()
+    connection._raw = type(
+        "Watched", (), {"__getattr__": lambda _, name: getattr(raw, name), "execute": staticmethod(execute)}
+    )()
     assert await connection.rows(statements.GRANT_GET, (grant_id("g"),))
     assert asked == ["BEGIN ISOLATION LEVEL READ COMMITTED", "ROLLBACK"]
     for _ in range(3):

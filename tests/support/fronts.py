@@ -218,7 +218,7 @@ class Cluster:
         stack = contextlib.ExitStack()
         process = stack.enter_context(started(folder, "serve", "--config", str(folder / "mintmark.toml")))
         self._running[number] = process, stack
-        process.read_until("mintmark is ready")
+        process.read_until("mintmark is ready", seconds=120)
 
     def stop(self, number: int, kind: signal.Signals = signal.SIGTERM) -> None:
         """Stop a node, and wait until it has gone."""

@@ -194,14 +194,13 @@ def is_refused(port: int) -> bool:
 _HAPROXY = """\
 global
     maxconn 1000
-    log stdout format raw local0 info
 defaults
     mode http
-    log global
-    option httplog
     timeout connect 1s
     timeout client 30s
     timeout server 30s
+    # A node is down when it says so, not when this machine is busy.
+    timeout check 10s
     # Only what never reached a node is sent to another one: no request is repeated that a node may have seen.
     retries 3
     option redispatch 1
@@ -219,8 +218,11 @@ backend nodes
 
 
 @contextmanager
-def balanced(folder: Path, port: int, nodes: list[int]) -> Iterator[None]:
-    """Run HAProxy on ``port`` before the ports in ``nodes`` while the context lasts."""
+def balanced(folder: Path, port: int, nodes: list[int]) -> Iterator[Callable[[int], int]]:
+    """Run HAProxy on ``port`` before the ports in ``nodes`` while the context lasts.
+
+    Yields what tells how often a node, by its place in ``nodes``, was found to be back.
+    """
     servers = "".join(f"    server node{number} 127.0.0.1:{node}\n" for number, node in enumerate(nodes))
     config = folder / "haproxy.cfg"
     config.write_text(_HAPROXY.format(port=port, servers=servers))
@@ -230,7 +232,7 @@ def balanced(folder: Path, port: int, nodes: list[int]) -> Iterator[None]:
     ):
         try:
             soon(lambda: ask(port, "/livez")[0] == 200, "HAProxy answers for the nodes")
-            yield
+            yield lambda number: (folder / "haproxy.txt").read_text().count(f"Server nodes/node{number} is UP")
         finally:
             process.terminate()
             process.wait(10)

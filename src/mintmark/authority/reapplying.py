@@ -29,8 +29,6 @@ async def reapply(authority: Authority) -> int:
     """
     denylist, written = authority.denylist, 0
     for entry in list(denylist.forgotten.values()):
-        if not denylist.is_forgotten(entry):
-            continue
         if entry.expires_at + KEPT_BEYOND_EXPIRY <= authority.clock.now() + SWEPT_EARLY:
             denylist.give_up(entry)
         elif await _write_back(authority, entry):
@@ -43,6 +41,9 @@ async def reapply(authority: Authority) -> int:
 
 async def _write_back(authority: Authority, entry: Revocation) -> bool:
     """Do ``entry`` again; tell whether it was needed: another node may have been quicker."""
+    await authority.denylist.pull(authority.store)
+    if not authority.denylist.is_forgotten(entry):
+        return False
     match entry.kind:
         case "gid":
             if await _end_grant(authority, entry):
@@ -56,9 +57,6 @@ async def _write_back(authority: Authority, entry: Revocation) -> bool:
             await _end_grants(authority, GrantSelector(client_id=entry.value), entry)
         case "jti":
             pass
-    await authority.denylist.pull(authority.store)
-    if not authority.denylist.is_forgotten(entry):
-        return False
     await authority.store.revocations.add(entry, _event(authority, entry))
     return True
 
@@ -66,10 +64,13 @@ async def _write_back(authority: Authority, entry: Revocation) -> bool:
 async def _end_grant(authority: Authority, entry: Revocation) -> bool:
     """End the grant that ``entry`` names, and write the entry with it; tell whether it was live."""
     try:
-        selector = GrantSelector(id=base64url.decode(entry.value))
+        grant_id = base64url.decode(entry.value)
     except JoseError:
         return False
-    return await _end(authority, selector, entry) > 0
+    grant = await authority.store.grants.get(grant_id)
+    if grant is None or grant.ended_at is not None:
+        return False
+    return await _end(authority, GrantSelector(id=grant_id), entry) > 0
 
 
 async def _retire_key(authority: Authority, entry: Revocation) -> bool:

@@ -46,7 +46,8 @@ async def test_what_is_away_is_not_asked_again_for_a_second(place: RedisPlace) -
         with pytest.raises(StoreUnavailableError):
             await connection.check()
         place.monotonic.advance(1)
-        await connection.check()
+        for _ in range(3):
+            await connection.check()
         assert (connection.is_up, connection.failures) == (True, 1)
     # Once each, however often it is asked for.
     assert [line["event"] for line in lines] == ["redis does not answer", "redis answers again"]
@@ -73,6 +74,18 @@ async def test_a_redis_that_hangs_holds_up_one_call_a_second(place: RedisPlace) 
     for one in (connection, fresh):
         await one.check()
         assert one.is_up
+
+
+async def test_a_crowd_waits_no_longer_than_anybody(place: RedisPlace) -> None:
+    """Few ask at a time; were the others to wait for them, and then to ask as well, it would be twenty seconds."""
+    connection = place.connect(1.0)
+    place.keeper.pause()
+    try:
+        async with asyncio.timeout(10):
+            outcomes = await asyncio.gather(*(connection.check() for _ in range(400)), return_exceptions=True)
+    finally:
+        place.keeper.resume()
+    assert all(isinstance(outcome, StoreUnavailableError) for outcome in outcomes)
 
 
 async def test_waiting_for_news_ends_when_redis_hangs(place: RedisPlace) -> None:
