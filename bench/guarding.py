@@ -8,8 +8,7 @@ from bench import machine
 from bench.seed import API, ISSUER
 from bench.serving import listening, say_port
 from bench.verifying import Memory
-from mintmark.cli.guard import KEEP_ALIVE
-from mintmark.cli.listening import answer, run
+from mintmark.cli.listening import Stop, answer, run
 from mintmark.jose.jwk import KeySet
 from mintmark.verifier import Verifier
 from mintmark.verifier.bearer import Requirement
@@ -31,8 +30,7 @@ async def serve(keys: KeySet) -> None:
             listener,
             on_ready=lambda: say_port(listener),
             on_stop=lambda: None,
-            patience=1,
-            keep_alive=KEEP_ALIVE,
+            stop=Stop(1),
         )
 
 

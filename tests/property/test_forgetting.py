@@ -7,8 +7,8 @@ from functools import cache
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from tests.protocol.answers import claims_of
 from tests.property.grant_machine import populated_memory
+from tests.protocol.answers import claims_of
 from tests.support.nodes import CALLBACK, START, VERIFIER, MemoryDisk, Node
 from tests.support.streams import FakeStream
 from tests.support.world import FixedClock

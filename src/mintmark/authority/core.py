@@ -9,19 +9,9 @@ from mintmark.authority.keyring import Keyring
 from mintmark.authority.meter import Meter
 from mintmark.authority.model import Client
 from mintmark.authority.policy import Policy
-from mintmark.authority.ports import (
-    Clock,
-    Lease,
-    Limiter,
-    Passwords,
-    Randomness,
-    Replays,
-    RevocationStream,
-    Shared,
-    Signer,
-    Store,
-)
+from mintmark.authority.ports import Clock, Lease, Passwords, Randomness, Signer, Store
 from mintmark.authority.seen import SeenTokens
+from mintmark.authority.sharing import Limiter, Replays, RevocationStream, Shared
 from mintmark.authority.targeting import Landscape, authority_as_resource
 
 

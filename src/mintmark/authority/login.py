@@ -141,7 +141,7 @@ async def end_session(authority: Authority, sid: str, subject: str) -> None:
     audit = AuditEvent(at=now, event="sign_out", subject=subject, detail={"sid": sid})
     await authority.store.sessions.end(sid=sid, audit=audit)
     await authority.store.grants.end(
-        GrantSelector(sid=sid),
+        GrantSelector(sid=sid, subject=subject),  # found by the subject; no index names the session
         reason="sign_out",
         at=now,
         revoke_until=now + authority.policy.longest_access_token_lifetime,

@@ -3,7 +3,7 @@
 from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Final
 
-from mintmark.authority.ports import Limiter
+from mintmark.authority.sharing import Limiter
 
 _ACCOUNT: Final = (5, 30)
 _ADDRESS: Final = (300, 1)

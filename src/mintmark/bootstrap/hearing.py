@@ -18,8 +18,9 @@ from typing import Final
 import structlog
 
 from mintmark.authority.core import Authority
-from mintmark.authority.ports import RevocationStream, StoreUnavailableError
+from mintmark.authority.ports import StoreUnavailableError
 from mintmark.authority.reapplying import reapply
+from mintmark.authority.sharing import RevocationStream
 from mintmark.bootstrap.repeating import repeat
 from mintmark.oauth.errors import OAuthError
 
@@ -96,15 +97,13 @@ class Relay:
         """
         log_of_store = self._denylist.log
         while True:
-            epoch = log_of_store.epoch
-            if self._published_epoch != epoch:
-                self._published, self._published_epoch = 0, epoch
+            if self._published_epoch != log_of_store.epoch:
+                self._published, self._published_epoch = 0, log_of_store.epoch
             entries = log_of_store.entries(self._published, _BATCH)
             if not entries:
                 break
             await self._stream.publish(entries)
-            if log_of_store.epoch == epoch:
-                self._published = entries[-1].cursor
+            self._published = entries[-1].cursor
         if not await self._stream.is_whole():
             known = self._denylist.entries()
             for start in range(0, len(known), _BATCH):

@@ -4,7 +4,8 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from mintmark.authority.ports import Clock, Limiter, Replays, RevocationStream, Shared
+from mintmark.authority.ports import Clock
+from mintmark.authority.sharing import Limiter, Replays, RevocationStream, Shared
 from mintmark.config import ConfigError, Settings
 from mintmark.system.limiting import MemoryLimiter
 from mintmark.system.replaying import MemoryReplays

@@ -101,17 +101,27 @@ def _grants_due(condition: str) -> str:
     """
 
 
-def _selection(selector: GrantSelector, first: int) -> tuple[str, tuple[str | bytes, ...]]:
+BY_SUBJECT: Final = "subject = {0}"
+
+
+def _selection(selector: GrantSelector, first: int, by_subject: str) -> tuple[str, tuple[str | bytes, ...]]:
     """Return the condition and its parameters, numbered from ``first``; each set of members has one text."""
     members = {"id": selector.id, "subject": selector.subject, "client_id": selector.client_id, "sid": selector.sid}
     wanted = {column: value for column, value in members.items() if value is not None}
-    condition = " AND ".join(f"{column} = ?{number}" for number, column in enumerate(wanted, first))
+    texts = {"subject": by_subject}
+    conditions = [texts.get(column, f"{column} = {{0}}") for column in wanted]
+    condition = " AND ".join(text.format(f"?{number}") for number, text in enumerate(conditions, first))
     return condition, tuple(wanted.values())
 
 
-def grants_live(selector: GrantSelector, now: int) -> tuple[str, tuple[str | bytes | int, ...]]:
-    """Return the statement for the live grants selected, oldest first, and its parameters."""
-    condition, parameters = _selection(selector, 2)
+def grants_live(
+    selector: GrantSelector, now: int, by_subject: str = BY_SUBJECT
+) -> tuple[str, tuple[str | bytes | int, ...]]:
+    """Return the statement for the live grants selected, oldest first, and its parameters.
+
+    ``by_subject`` is the condition on the subject as the index of the database wants it.
+    """
+    condition, parameters = _selection(selector, 2, by_subject)
     text = f"""
         SELECT {_GRANT} FROM grants
         WHERE {condition} AND ended_at IS NULL AND idle_expires_at > ?1 AND expires_at > ?1
@@ -120,12 +130,12 @@ def grants_live(selector: GrantSelector, now: int) -> tuple[str, tuple[str | byt
     return text, (now, *parameters)
 
 
-def grants_to_end(selector: GrantSelector) -> tuple[str, tuple[str | bytes, ...]]:
+def grants_to_end(selector: GrantSelector, by_subject: str = BY_SUBJECT) -> tuple[str, tuple[str | bytes, ...]]:
     """Return the statement for what ending needs to know of the grants selected, and its parameters.
 
     Expired grants are among them: an access token of theirs may still live, and another node's clock may be behind.
     """
-    condition, parameters = _selection(selector, 1)
+    condition, parameters = _selection(selector, 1, by_subject)
     text = f'SELECT id, access_expires_at, "authorization" FROM grants WHERE {condition} AND ended_at IS NULL'
     return text, parameters
 
@@ -197,7 +207,8 @@ SWEEPS: Final = {
     """,
     "grants_ended": f"DELETE FROM grants WHERE {_grants_due(f'NOT {_GRANT_NEEDED} AND ended_at IS NOT NULL')}",
     "grants_expired": f"DELETE FROM grants WHERE {_grants_due(f'NOT {_GRANT_NEEDED} AND ended_at IS NULL')}",
-    # Two short walks, each along its index: an OR would gather all that is due before it takes the first.
+    # Two short walks, each along its index: an OR would gather all that is due before it takes the first. Asked again of
+    # the row as it is when it is deleted: it may have been moved on meanwhile.
     "sessions_expired": """
         DELETE FROM sessions WHERE digest IN (
           SELECT digest FROM (
@@ -208,7 +219,7 @@ SWEEPS: Final = {
             SELECT digest FROM sessions WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2
           ) AS over
           LIMIT ?2
-        )
+        ) AND (idle_expires_at <= ?1 OR expires_at <= ?1)
     """,
     "revocations": f"""
         DELETE FROM revocations WHERE "cursor" IN (

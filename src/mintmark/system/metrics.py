@@ -24,7 +24,8 @@ from mintmark.authority.core import Authority
 from mintmark.authority.decisions import Verdict
 from mintmark.authority.denylist import Denylist
 from mintmark.authority.meter import BOUNDS, Durations, Meter, Misfit
-from mintmark.authority.ports import Shared, StoreUnavailableError
+from mintmark.authority.ports import StoreUnavailableError
+from mintmark.authority.sharing import Shared
 from mintmark.oauth.errors import OAuthError
 
 PATH: Final = "/metrics"

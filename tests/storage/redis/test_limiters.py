@@ -10,7 +10,7 @@ from tests.storage.redis.places import RedisClock, RedisPlace, told_the_time
 from tests.support.redis import RedisCluster, RedisServer
 from tests.support.world import FixedClock
 
-from mintmark.authority.ports import Limiter
+from mintmark.authority.sharing import Limiter
 from mintmark.storage.redis import RedisLimiter, limiting
 from mintmark.system.limiting import MemoryLimiter
 

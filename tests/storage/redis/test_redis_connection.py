@@ -18,7 +18,8 @@ from tests.support.redis import RedisCluster, RedisServer, redis_server
 from tests.support.world import FixedClock
 from tests.unit.cli.processes import free_port
 
-from mintmark.authority.ports import Shared, StoreUnavailableError
+from mintmark.authority.ports import StoreUnavailableError
+from mintmark.authority.sharing import Shared
 from mintmark.oauth.revocations import Revocation
 from mintmark.storage.redis import RedisConnection, RedisLimiter, RedisReplays, RedisRevocationStream
 from mintmark.storage.redis.connection import PATIENCE, Script

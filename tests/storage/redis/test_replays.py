@@ -9,7 +9,8 @@ from tests.storage.redis.places import RedisPlace
 from tests.support.redis import RedisCluster, RedisServer
 from tests.support.world import FixedClock
 
-from mintmark.authority.ports import Replays, StoreUnavailableError
+from mintmark.authority.ports import StoreUnavailableError
+from mintmark.authority.sharing import Replays
 from mintmark.oauth.revocations import KEPT_BEYOND_EXPIRY
 from mintmark.storage.redis import RedisReplays
 from mintmark.system.replaying import MemoryReplays

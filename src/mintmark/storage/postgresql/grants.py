@@ -10,6 +10,8 @@ from mintmark.storage.postgresql.connections import Connection
 from mintmark.storage.postgresql.database import Database
 from mintmark.storage.postgresql.logs import append
 
+_BY_SUBJECT: Final = "right(subject, 7) = right({0}, 7) AND subject = {0}"
+"""As the index ``grants_by_subject`` has it."""
 _SESSION_HELD: Final = f"{statements.SESSION_IS_THERE} FOR KEY SHARE"
 """Who ends the session waits for our end, or we see that it is gone."""
 
@@ -31,7 +33,7 @@ class PostgreSQLGrants:
             ValueError: The selector has no member set.
         """
         rules.require_selector(selector)
-        text, parameters = statements.grants_live(selector, now)
+        text, parameters = statements.grants_live(selector, now, _BY_SUBJECT)
         return await self._database.every(text, parameters, rows.grant_from_row)
 
     async def add(self, grant: Grant, audit: AuditEvent, *, if_session: str | None = None) -> bool:
@@ -91,7 +93,7 @@ class PostgreSQLGrants:
             ValueError: The selector has no member set.
         """
         rules.require_selector(selector)
-        text, parameters = statements.grants_to_end(selector)
+        text, parameters = statements.grants_to_end(selector, _BY_SUBJECT)
         # A step under way is waited for, and what it issued is seen; one that comes later finds the grant ended. Locked
         # in one order, so that two who end the same grants do not wait for each other.
         held = f"{text} ORDER BY id FOR UPDATE"

@@ -3,7 +3,8 @@
 import hashlib
 from typing import Final
 
-from mintmark.authority.ports import Limiter, StoreUnavailableError
+from mintmark.authority.ports import StoreUnavailableError
+from mintmark.authority.sharing import Limiter
 from mintmark.storage.redis.connection import RedisConnection, Script
 
 # Redis's own clock: the nodes' clocks differ.
