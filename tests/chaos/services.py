@@ -23,8 +23,8 @@ from mintmark.verifier import TokenRejected, Verifier, VerifierUnavailable
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PROCESSES: Final = 2
-_ROUND: Final = 0.1
-_LOOK_AGAIN: Final = 20
+_ROUND: Final = 0.2
+_LOOK_AGAIN: Final = 10
 """What was rejected is looked at again in one round of so many: it must not come back."""
 _STOP_SECONDS: Final = 30
 

@@ -187,7 +187,7 @@ async def test_a_stream_that_hangs_holds_up_neither_hearing_nor_requests(
 async def test_a_stream_that_lost_everything_is_told_everything_again(
     mint: Installation, stream: FakeStream, running: AsyncExitStack
 ) -> None:
-    """What only the node's memory has as well; and what comes afterwards is heard of."""
+    """And what comes afterwards is heard of."""
     two = await node(mint, stream)
     await running.enter_async_context(hearing(two.authority))
     for value in "ab":
@@ -198,6 +198,20 @@ async def test_a_stream_that_lost_everything_is_told_everything_again(
     await until(lambda: stream._is_whole)
     await stream.publish([lost("c")])
     await until(lambda: knows(two, "c"))
+
+
+async def test_what_the_store_does_not_have_is_published_again_from_memory(
+    mint: Installation, stream: FakeStream, running: AsyncExitStack
+) -> None:
+    """The database is away, and Redis is flushed: the nodes are all that is left."""
+    troubled = TroubledStore(mint.authority.store)
+    two = await node(mint, stream, troubled)
+    await running.enter_async_context(hearing(two.authority))
+    troubled.troubles["revocations.after"] = AWAY
+    await stream.publish([lost()])
+    await until(lambda: knows(two, "lost"))
+    stream.lose_everything()
+    await until(lambda: [entry.value for entry in stream.published] == ["lost"])
 
 
 async def test_what_only_the_stream_has_is_written_back(

@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 
 import pytest
 from tests.storage.store_things import NOW
+from tests.support.pgbouncer import through
 from tests.support.postgres import PostgreSQL
 
 from mintmark.authority.ports import Store
@@ -41,6 +42,10 @@ class Database(ABC):
     @abstractmethod
     async def columns(self) -> set[str]:
         """Return every column there is, as ``table.column``."""
+
+    @abstractmethod
+    def execute(self, sql: str) -> None:
+        """Run SQL beside it."""
 
     async def on_store(self, act: Callable[[Store], Awaitable[Result]]) -> Result:
         """Do something on the store."""
@@ -72,6 +77,10 @@ class SQLiteFile(Database):
     def writing(self) -> AbstractAsyncContextManager[Target]:
         return sqlite_moving.writing(self.path)
 
+    def execute(self, sql: str) -> None:
+        with closing(sqlite3.connect(self.path)) as connection, connection:
+            connection.execute(sql)
+
     async def columns(self) -> set[str]:
         text = """
             SELECT tables.name || '.' || columns.name FROM sqlite_schema AS tables, pragma_table_info(tables.name) AS columns
@@ -82,12 +91,18 @@ class SQLiteFile(Database):
 
 
 class PostgreSQLDatabase(Database):
-    """A database of a PostgreSQL server."""
+    """A database of a PostgreSQL server.
 
-    def __init__(self, server: PostgreSQL) -> None:
+    Args:
+        server: Running.
+        port: Of a pooler in front of it, for moving.
+    """
+
+    def __init__(self, server: PostgreSQL, port: int | None = None) -> None:
         self._server = server
         self.name = f"moving_{next(_numbers)}"
         self.url = server.empty_database(self.name)
+        self._moving_url = self.url if port is None else through(self.url, port)
 
     async def open(self) -> Store:
         from mintmark.storage.postgresql import PostgreSQLStore
@@ -97,12 +112,15 @@ class PostgreSQLDatabase(Database):
     def reading(self) -> AbstractAsyncContextManager[Source]:
         from mintmark.storage.postgresql import moving
 
-        return moving.reading(self.url)
+        return moving.reading(self._moving_url)
 
     def writing(self) -> AbstractAsyncContextManager[Target]:
         from mintmark.storage.postgresql import moving
 
-        return moving.writing(self.url)
+        return moving.writing(self._moving_url)
+
+    def execute(self, sql: str) -> None:
+        self._server.execute(sql, self.name)
 
     async def columns(self) -> set[str]:
         text = "SELECT table_name || '.' || column_name FROM information_schema.columns WHERE table_schema = 'public'"

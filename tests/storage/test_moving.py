@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.storage.moved import KINDS, Database, SQLiteFile, make
+from tests.storage.moved import KINDS, Database, PostgreSQLDatabase, SQLiteFile, make
 from tests.storage.store_things import (
     NOW,
     client,
@@ -28,6 +28,8 @@ from tests.storage.store_things import (
     user,
 )
 from tests.support.installation import Installation, install
+from tests.support.pgbouncer import pgbouncer
+from tests.support.postgres import PostgreSQL
 from tests.support.world import FixedClock, SeededRandomness
 
 from mintmark import bootstrap
@@ -35,6 +37,7 @@ from mintmark.authority.ports import AlreadyExistsError, GrantSelector, Store
 from mintmark.authority.wrapping import MasterKeys
 from mintmark.storage import moving
 from mintmark.storage.moving import TABLES, Export, ExportError, NotEmptyError, Table
+from mintmark.storage.schema import UnknownSchemaError
 
 pytestmark = pytest.mark.anyio
 
@@ -158,6 +161,16 @@ async def test_all_that_is_stored_is_moved(source: Database) -> None:
     not_moved = {"schema_version", "leases", "counters", "audit_events.seq"}
     stored = {name for name in await source.columns() if not {name, name.partition(".")[0]} & not_moved}
     assert {f"{table.name}.{column}" for table in TABLES for column in table.columns} == stored
+
+
+async def test_what_a_newer_version_keeps_is_never_left_out(source: Database, target: Database) -> None:
+    """This version works with an expanded schema, but does not know all that is in it."""
+    content = await filled(source)
+    for database in (source, target):
+        database.execute("INSERT INTO schema_version (version, applied_at, works_with) VALUES (99, 0, 1)")
+    with pytest.raises(UnknownSchemaError, match="has schema 99.*Export it with the newer one"):
+        await exported(source)
+    await taken(target, content)
 
 
 async def test_an_export_is_of_one_instant(source: Database) -> None:
@@ -330,6 +343,21 @@ async def test_what_is_there_twice_is_refused(file: SQLiteFile, target: Database
     with pytest.raises(AlreadyExistsError):
         await taken(target, twice)
     assert await exported(target) == empty
+
+
+@pytest.mark.slow
+async def test_a_pooler_in_between_changes_nothing(
+    file: SQLiteFile, postgresql_server: PostgreSQL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mintmark.storage.postgresql import moving as postgresql_moving
+
+    monkeypatch.setattr(moving, "BATCH", 3)
+    monkeypatch.setattr(postgresql_moving, "BATCH", 3)
+    content = await filled(file)
+    with pgbouncer(postgresql_server, size=2) as port:
+        behind = PostgreSQLDatabase(postgresql_server, port)
+        await taken(behind, content)
+        assert await exported(behind) == content
 
 
 # --- sessions stay intact -------------------------------------------------------------------------------------------

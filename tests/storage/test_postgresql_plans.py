@@ -1,49 +1,48 @@
 """Every statement that a request or the upkeep waits for finds its rows by an index."""
 
-import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import asyncpg
 import pytest
-from tests.storage.store_things import NOW, refreshed, session
+from tests.storage.store_things import NOW
 from tests.support.postgres import PostgreSQL
 
 from mintmark.authority.ports import GrantSelector
 from mintmark.storage import statements
 from mintmark.storage.postgresql import grants as texts
 from mintmark.storage.postgresql.connections import numbered
-from mintmark.storage.rows import grant_to_row, session_to_row
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
-MANY = 20_000
+MANY = 100_000
 BATCH = 100
 
 
+FILL = f"""
+    INSERT INTO grants (id, client_id, subject, salt, generation, "authorization", created_at, advanced_at,
+      idle_expires_at, expires_at, access_expires_at, replays, sweep_at)
+    SELECT decode(md5(n::text), 'hex'), 'shop', md5((n % 9000)::text), '', 1, '', {NOW}, {NOW}, {NOW} + n, {NOW} + n,
+      {NOW}, 0, {NOW} + n FROM generate_series(1, {MANY}) n;
+    INSERT INTO sessions SELECT decode(md5(n::text), 'hex'), md5(n::text), md5((n % 9000)::text), {NOW}, '', '', '',
+      {NOW} + n, {NOW} + 2 * n FROM generate_series(1, {MANY}) n;
+    INSERT INTO revocations SELECT n, 'gid', '', NULL, {NOW} + n FROM generate_series(1, {MANY}) n;
+"""
+
+
+@pytest.fixture(scope="module")
+def full(postgresql_server: PostgreSQL) -> Iterator[str]:
+    """A database with so much in it that an index is worth it."""
+    url = postgresql_server.empty_database("full")
+    postgresql_server.execute(FILL, "full")
+    postgresql_server.execute("ANALYZE", "full")
+    yield url
+    postgresql_server.drop_database("full")
+
+
 @pytest.fixture
-async def connection(postgresql_url: str, postgresql_server: PostgreSQL) -> AsyncIterator[Any]:
-    """A database with enough in it that an index is worth it."""
-
-    def name(number: int) -> str:
-        return hashlib.sha256(str(number).encode()).hexdigest()
-
-    made = await asyncpg.connect(postgresql_url)
-    grants = [
-        grant_to_row(refreshed(number, subject=name(number % 9000), idle_expires_at=NOW + number))
-        for number in range(MANY)
-    ]
-    await made.executemany(numbered(statements.GRANT_ADD), grants)
-    sessions = [
-        session_to_row(session(number, subject=name(number), idle_expires_at=NOW + number, expires_at=NOW + 2 * number))
-        for number in range(MANY)
-    ]
-    await made.executemany(numbered(statements.SESSION_ADD), sessions)
-    entries = [("gid", name(number), None, NOW + number, number) for number in range(1, MANY)]
-    await made.executemany(
-        'INSERT INTO revocations (kind, value, before, expires_at, "cursor") VALUES ($1, $2, $3, $4, $5)', entries
-    )
-    postgresql_server.execute("ANALYZE", "shared")
+async def connection(full: str) -> AsyncIterator[Any]:
+    made = await asyncpg.connect(full)
     yield made
     await made.close()
 
