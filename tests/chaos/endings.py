@@ -8,7 +8,7 @@ import asyncio
 import itertools
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Final
 
@@ -35,16 +35,17 @@ class Endings:
 
     async def go_on(self, every: float) -> None:
         """Take something back every so many seconds."""
-        kinds: list[Callable[[Device], Awaitable[None]]] = [self.sign_out, self.steal, self.revoke_one]
-        for kind in itertools.cycle(kinds):
-            await asyncio.sleep(self.chance.uniform(0.5 * every, 1.5 * every))
-            known = [device for device in self.population.devices if len(device.older) > _OLD and not device.is_out]
-            if not known or not self.population.spare:
-                continue
-            device = self.chance.choice(known)
-            if kind != self.revoke_one:
-                self.population.lose(device)
-            await kind(device)
+        kinds: list[Callable[[Device], Coroutine[None, None, None]]] = [self.sign_out, self.steal, self.revoke_one]
+        async with asyncio.TaskGroup() as tasks:
+            for kind in itertools.cycle(kinds):
+                await asyncio.sleep(self.chance.uniform(0.5 * every, 1.5 * every))
+                known = [device for device in self.population.devices if len(device.older) > _OLD and not device.is_out]
+                if not known or not self.population.spare:
+                    continue
+                device = self.chance.choice(known)
+                if kind != self.revoke_one:
+                    self.population.lose(device)
+                tasks.create_task(kind(device))
 
     async def sign_out(self, device: Device) -> None:
         """Revoke a grant by its current refresh token (RFC 7009 §2.1)."""

@@ -1,5 +1,6 @@
 """A whole installation moves from SQLite to PostgreSQL and back, by the commands of docs/moving.md: nobody notices."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from tests.unit.cli.processes import clean_environment, free_port, started
 
 pytestmark = [pytest.mark.slow, pytest.mark.anyio, pytest.mark.timeout(600)]
 
-EXPORT = "mintmark.export"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "moving.md"
 SCOPE = "openid offline_access"
 
 
@@ -83,6 +84,13 @@ def run(folder: Path, *args: str, typed: str = "") -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def commands(heading: str) -> list[list[str]]:
+    """Return what docs/moving.md lets mintmark do under a heading, word by word."""
+    section = PAGE.read_text(encoding="utf-8").partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    shown = "".join(re.findall(r"```sh\n(.*?)```", section, re.DOTALL))
+    return [line.split()[1:] for line in shown.splitlines() if line.split()[:1] == ["mintmark"]]
 
 
 @pytest.fixture
@@ -172,13 +180,15 @@ async def goes_on(place: Place, held: Held) -> Held:
 async def test_an_installation_moves_to_postgresql_and_back(
     place: Place, postgresql_server: PostgreSQL, tmp_path: Path
 ) -> None:
+    exporting, *taking_in = commands("From SQLite to PostgreSQL")
     held = await live(place)
-    place.run("export", EXPORT)
+    place.run(*exporting)
     url = postgresql_server.create_database("moving")
     moved = place.move_to(tmp_path / "second", url)
-    shutil.move(place.folder / EXPORT, moved.folder)
-    moved.run("migrate")
-    moved.run("import", EXPORT)
+    shutil.move(place.folder / exporting[-1], moved.folder)
+    assert [words[0] for words in taking_in] == ["migrate", "import", "doctor"]
+    for words in taking_in:
+        moved.run(*words)
     held = await goes_on(moved, held)
 
     moved.run("export", "back.export")

@@ -5,15 +5,12 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from pydantic import SecretBytes
-from tests.support.postgres import postgresql
-from tests.support.redis import RedisServer, redis_server
+from tests.support.redis import RedisServer
 from tests.unit.cli.processes import clean_environment
 
 from mintmark import bootstrap
@@ -22,27 +19,17 @@ from mintmark.config import Settings
 from mintmark.oauth.revocations import Revocation
 from mintmark.storage.redis import RedisConnection, RedisRevocationStream
 
-pytestmark = [pytest.mark.slow, pytest.mark.anyio, pytest.mark.spec("invariant I6")]
+pytestmark = [pytest.mark.slow, pytest.mark.anyio, pytest.mark.timeout(300), pytest.mark.spec("invariant I6")]
 ROOT: Final = Path(__file__).resolve().parents[2]
-_SECONDS: Final = 20
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with redis_server(tmp_path_factory.mktemp("redis")) as server:
-        yield server
+_SECONDS: Final = 60
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def settings(request: pytest.FixtureRequest, tmp_path: Path, server: RedisServer) -> Iterator[dict[str, Any]]:
+def settings(request: pytest.FixtureRequest, tmp_path: Path, redis: RedisServer) -> dict[str, Any]:
     """Settings of all nodes, but the master key."""
-    server.refresh()
-    with ExitStack() as stack:
-        if request.param == "sqlite":
-            database = str(tmp_path / "mintmark.sqlite3")
-        else:
-            database = stack.enter_context(postgresql()).empty_database("mintmark")
-        yield {"issuer": "http://127.0.0.1:9", "database": database, "redis": server.url}
+    is_file = request.param == "sqlite"
+    database = str(tmp_path / "mintmark.sqlite3") if is_file else request.getfixturevalue("postgresql_url")
+    return {"issuer": "http://127.0.0.1:9", "database": database, "redis": redis.url}
 
 
 async def killed(settings: dict[str, Any], what: str) -> dict[str, str]:
@@ -61,8 +48,8 @@ async def killed(settings: dict[str, Any], what: str) -> dict[str, str]:
     return revoked
 
 
-async def published(server: RedisServer) -> list[Revocation]:
-    connection = RedisConnection(server.url)
+async def published(redis: RedisServer) -> list[Revocation]:
+    connection = RedisConnection(redis.url)
     try:
         _, entries = await RedisRevocationStream(connection).after("", 0)
         return entries
@@ -70,9 +57,9 @@ async def published(server: RedisServer) -> list[Revocation]:
         await connection.close()
 
 
-async def until_published(server: RedisServer) -> Revocation:
+async def until_published(redis: RedisServer) -> Revocation:
     async with asyncio.timeout(_SECONDS):
-        while not (entries := await published(server)):  # noqa: ASYNC110 - another process does it
+        while not (entries := await published(redis)):  # noqa: ASYNC110 - in Redis, by whichever node
             await asyncio.sleep(0.05)
     (entry,) = entries
     return entry
@@ -80,28 +67,28 @@ async def until_published(server: RedisServer) -> Revocation:
 
 @pytest.mark.parametrize("what", ["grant", "access_token"])
 async def test_the_next_node_to_start_publishes_what_a_killed_one_had_committed(
-    settings: dict[str, Any], server: RedisServer, what: str
+    settings: dict[str, Any], redis: RedisServer, what: str
 ) -> None:
     revoked = await killed(settings, what)
-    assert await published(server) == []
+    assert await published(redis) == []
     async with (
         bootstrap.running(Settings(**settings, master_key=SecretBytes(bytes(32)))) as authority,
         hearing(authority),
     ):
-        entry = await until_published(server)
+        entry = await until_published(redis)
         assert entry.kind == ("gid" if what == "grant" else "jti")
         if what == "grant":
             assert authority.denylist.has_ended(revoked["gid"])
 
 
 async def test_a_node_that_runs_publishes_what_a_killed_one_had_committed(
-    settings: dict[str, Any], server: RedisServer
+    settings: dict[str, Any], redis: RedisServer
 ) -> None:
     async with (
         bootstrap.running(Settings(**settings, master_key=SecretBytes(bytes(32)))) as authority,
         hearing(authority),
     ):
         revoked = await killed(settings, "grant")
-        entry = await until_published(server)
+        entry = await until_published(redis)
         assert (entry.kind, entry.value) == ("gid", revoked["gid"])
         assert authority.denylist.has_ended(revoked["gid"])

@@ -10,17 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from structlog.testing import capture_logs
 from tests.protocol.answers import assert_tokens
 from tests.protocol.inhabitants import ANOTHER_PASSWORD, another_user, client_of, user_of
 from tests.support.failing import FailingStore
 from tests.support.installation import API, PASSWORD, PREFIX, VERIFIER, Installation, install
+from tests.support.metrics import read_metrics
 
 from mintmark.authority import login, people
 from mintmark.authority import token as tokens_module
 from mintmark.authority.ports import Store
 from mintmark.authority.registration import rotate_secret
 from mintmark.authority.token import RefreshRequest, token
+from mintmark.cli.logs import configure
 from mintmark.storage.memory import MemoryStore
 from mintmark.storage.sqlite import SQLiteStore
 
@@ -87,6 +90,9 @@ async def whole_flow(mint: Installation) -> dict[str, str]:
             await http.post(PREFIX + "/token", data={"client_secret": WRONG_SECRET}, auth=auth)
         await http.post(PREFIX + f"/token?refresh_token={second['refresh_token']}")
         await http.get(PREFIX + "/userinfo", headers={"authorization": f"Basic {second['access_token']}"})
+        for misplaced in (second["refresh_token"], secrets["session cookie"], WRONG_SECRET, codes[2]):
+            await http.get(f"/login/{misplaced}", headers={"x-request-id": misplaced, "traceparent": misplaced})
+            await http.request("DELETE", f"{PREFIX}/{misplaced}", headers={"cookie": f"__Host-mintmark={misplaced}"})
     assert (await mint.redeem(codes[0])).status_code == 400
     third = assert_tokens(await mint.redeem(codes[2]))
     secrets |= {"refresh_token 3": third["refresh_token"], "access_token 3": third["access_token"]}
@@ -165,6 +171,34 @@ async def test_no_log_line_and_no_audit_event_holds_a_secret(
     assert_absent(secrets | private_parts(mint), said.encode(), digests=True)
     # Nor whose it was: emails belong into no log line.
     assert "ada@example.com" not in json.dumps(logs, default=repr)
+
+
+@pytest.mark.spec("invariant I8")
+@pytest.mark.parametrize("style", ["json", "console"])
+async def test_no_line_as_it_is_written_holds_a_secret(style: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """As an operator sees it who wants to see everything."""
+    configure("debug", style)
+    try:
+        mint = await install()
+        secrets = await whole_flow(mint)
+    finally:
+        structlog.reset_defaults()
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) > 40
+    assert "request_id" in said
+    assert_absent(secrets | private_parts(mint), said.encode(), digests=True)
+    assert "ada@example.com" not in said
+
+
+@pytest.mark.spec("invariant I8")
+async def test_no_metric_holds_a_secret_or_a_name(mint: Installation) -> None:
+    secrets = await whole_flow(mint)
+    shown = (await read_metrics(mint.authority)).text
+    assert "mintmark_reuse_total" in shown
+    assert_absent(secrets | private_parts(mint), shown.encode(), digests=True)
+    user = await user_of(mint)
+    for name in ("ada@example.com", user.subject, '"web"', '"service"', '"spa"', "192.0.2.1"):
+        assert name not in shown
 
 
 @pytest.mark.spec("invariant I8")

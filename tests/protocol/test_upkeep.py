@@ -1,83 +1,24 @@
 """The upkeep of several nodes on one store: one does it, another takes over, and who was superseded writes nothing."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import pytest
 from structlog.testing import capture_logs
-from tests.storage.store_things import NOW, event, grant_id, lease, refreshed, revocation, session
+from tests.storage.store_things import NOW, event, lease, revocation
 from tests.support.failing import FailingStore
 from tests.support.feed import TroubledStore
-from tests.support.world import FixedClock, SeededRandomness
+from tests.support.upkeeping import INTERVAL, LATER, POLICY, StoreWithPause, Time, fill, grants_left, holder, node
+from tests.support.world import SeededRandomness
 
 from mintmark import bootstrap
 from mintmark.authority import keyring as keyrings
 from mintmark.authority import keys as schedule
-from mintmark.authority.core import Authority
 from mintmark.authority.leadership import LEASE_PATIENCE, RENEW_EVERY, UPKEEP
-from mintmark.authority.policy import Policy
-from mintmark.authority.ports import Store, StoreUnavailableError
-from mintmark.authority.wrapping import MasterKeys
+from mintmark.authority.ports import StoreUnavailableError
 from mintmark.bootstrap import upkeep as work
 from mintmark.oauth.revocations import KEPT_BEYOND_EXPIRY
 from mintmark.storage.memory import MemoryStore
-
-POLICY = Policy(
-    issuer="https://id.example", signing_algorithms=("ES256",), key_rotation_interval=3600, jwks_lifetime=300
-)
-INTERVAL = 60
-LATER = NOW + 100_000
-
-
-@dataclass
-class Time:
-    """Elapsed seconds, the same for all nodes here; their clocks are their own."""
-
-    at: float = 0.0
-
-    def __call__(self) -> float:
-        return self.at
-
-
-@dataclass
-class Node:
-    """A node, ticked by hand."""
-
-    authority: Authority
-    clock: FixedClock
-    candidate: work.Candidate
-    upkeep: work.Upkeep
-
-    async def tick(self) -> None:
-        await self.upkeep.tick()
-
-
-async def node(store: Store, time: Time, name: str, *, skew: int = 0, batch: int = 10, policy: Policy = POLICY) -> Node:
-    clock = FixedClock(NOW + skew)
-    world = bootstrap.World(clock, SeededRandomness(name), has_cheap_passwords=True)
-    authority = bootstrap.assemble(policy, store, MasterKeys(bytes(32)), world, signing_threads=1)
-    await authority.start()
-    candidate = work.Candidate(store.leases, name, time)
-    return Node(
-        authority, clock, candidate, work.Upkeep(authority, candidate, interval=INTERVAL, batch=batch, elapsed=time)
-    )
-
-
-async def holder(store: Store) -> str | None:
-    found = await store.leases.get(UPKEEP)
-    return None if found is None else found.holder
-
-
-async def fill(store: Store, count: int, **members: Any) -> None:
-    """Grants that are spent at ``LATER``."""
-    for number in range(count):
-        await store.grants.add(refreshed((number, str(members)), access_expires_at=NOW, **members), event())
-
-
-async def grants_left(store: Store, count: int) -> int:
-    return sum([await store.grants.get(grant_id((number, "{}"))) is not None for number in range(count)])
 
 
 async def test_a_node_that_is_alone_leads_and_cleans_up_from_its_first_tick() -> None:
@@ -174,24 +115,6 @@ async def test_a_node_can_stop_while_the_store_is_away() -> None:
     assert store.calls == ["leases.get"]
 
 
-class StoreWithPause(FailingStore):
-    """A store with which something happens just before one verb arrives.
-
-    Attributes:
-        pause_at: The verb.
-        meanwhile: What happens; once.
-    """
-
-    pause_at = ""
-    meanwhile: Callable[[], Awaitable[None]] | None = None
-
-    async def call(self, name: str, verb: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
-        if name == self.pause_at and self.meanwhile is not None:
-            meanwhile, self.meanwhile = self.meanwhile, None
-            await meanwhile()
-        return await super().call(name, verb, *args, **kwargs)
-
-
 @pytest.mark.spec("I9")
 @pytest.mark.parametrize("verb", ["keys.change", "sweep"])
 async def test_a_leader_superseded_before_its_write_arrives_writes_nothing_and_steps_down(verb: str) -> None:
@@ -241,121 +164,6 @@ async def test_a_renewal_whose_outcome_nobody_knows_loses_no_lease(does_the_work
     assert found is not None
     assert (found.holder, found.fence) == ("one", 1)
     assert one.authority.meter.leads
-
-
-async def test_a_cleanup_that_is_behind_goes_on_batch_by_batch_and_takes_half_of_the_time_at_most(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    inner, time = MemoryStore(), Time()
-    store = TroubledStore(inner)
-    one = await node(store.as_store(), time, "one", batch=10)
-    await one.tick()
-    await fill(inner, 34)
-    one.clock.at, time.at = LATER, time.at + INTERVAL
-    busy, slept = list[float](), list[float]()
-
-    async def slow_sweep() -> dict[str, int]:
-        busy.append(2.0)
-        time.at += 2.0
-        return await inner.sweep(LATER, 10, await inner.leases.get(UPKEEP))
-
-    async def sleep(seconds: float) -> None:
-        slept.append(seconds)
-        time.at += seconds
-
-    store.troubles["sweep"] = slow_sweep
-    monkeypatch.setattr("asyncio.sleep", sleep)
-    with capture_logs() as logs:
-        await one.tick()
-    assert len(busy) == 4
-    assert slept == [2.0, 2.0, 2.0]
-    assert await grants_left(inner, 34) == 0
-    # One event for all of it, the lease renewed meanwhile, and the next cleanup an interval later.
-    (told,) = (entry for entry in logs if entry["event"] == "upkeep")
-    assert told["grants_expired"] == 34
-    found = await inner.leases.get(UPKEEP)
-    assert found is not None
-    assert found.beat >= 2
-    await one.tick()
-    assert len(busy) == 4
-
-
-async def test_a_long_cleanup_is_told_of_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    inner, time = MemoryStore(), Time()
-    store = TroubledStore(inner)
-    one = await node(store.as_store(), time, "one", batch=10)
-    await one.tick()
-    await fill(inner, 95)
-    one.clock.at, time.at = LATER, time.at + INTERVAL
-
-    async def slow_sweep() -> dict[str, int]:
-        time.at += INTERVAL / 4
-        return await inner.sweep(LATER, 10, await inner.leases.get(UPKEEP))
-
-    async def sleep(seconds: float) -> None:
-        time.at += seconds
-
-    store.troubles["sweep"] = slow_sweep
-    monkeypatch.setattr("asyncio.sleep", sleep)
-    with capture_logs() as logs:
-        await one.tick()
-    told = [entry["grants_expired"] for entry in logs if entry["event"] == "upkeep"]
-    # A batch and the pause after it take half an interval.
-    assert told == [30, 20, 20, 20, 5]
-
-
-async def test_who_loses_the_lease_in_the_middle_of_a_long_cleanup_stops() -> None:
-    inner, time = MemoryStore(), Time()
-    store = TroubledStore(inner)
-    one = await node(store.as_store(), time, "one", batch=10)
-    await one.tick()
-    await fill(inner, 95)
-    one.clock.at, time.at = LATER, time.at + INTERVAL
-    swept = 0
-
-    async def sweep_and_lose() -> dict[str, int]:
-        nonlocal swept
-        swept += 1
-        seen = await inner.leases.get(UPKEEP)
-        assert seen is not None
-        done = await inner.sweep(LATER, 10, seen)
-        if swept == 3:
-            await inner.leases.put(seen, replace(seen, holder="two", fence=seen.fence + 1))
-        return done
-
-    store.troubles["sweep"] = sweep_and_lose
-    with capture_logs() as logs:
-        await one.tick()
-        await one.tick()
-    assert swept == 3
-    assert [entry["grants_expired"] for entry in logs if entry["event"] == "upkeep"] == [30]
-    assert await holder(inner) == "two"
-
-
-async def test_what_expired_is_counted_by_kind() -> None:
-    store, time = MemoryStore(), Time()
-    one = await node(store, time, "one")
-    await one.tick()
-    await fill(store, 3)
-    await fill(store, 2, ended_at=NOW, end_reason="signed out")
-    await store.sessions.add(session(), replaces=None, audit=event())
-    one.clock.at, time.at = LATER, time.at + INTERVAL
-    with capture_logs() as logs:
-        await one.tick()
-    kinds = {"grants_expired": 3, "grants_ended": 2, "sessions_expired": 1, "keys": 1}
-    assert {kind: count for kind, count in one.authority.expired.items() if count} == kinds
-    (told,) = (entry for entry in logs if entry["event"] == "upkeep")
-    assert told.items() >= kinds.items()
-
-
-async def test_a_cleanup_that_found_nothing_says_nothing() -> None:
-    store, time = MemoryStore(), Time()
-    one = await node(store, time, "one")
-    with capture_logs() as logs:
-        for _ in range(5):
-            await one.tick()
-            time.at += INTERVAL
-    assert [entry["event"] for entry in logs] == ["leads the upkeep"]
 
 
 @pytest.mark.spec("I7", "I9")

@@ -168,7 +168,7 @@ async def test_what_a_newer_version_keeps_is_never_left_out(source: Database, ta
     content = await filled(source)
     for database in (source, target):
         database.execute("INSERT INTO schema_version (version, applied_at, works_with) VALUES (99, 0, 1)")
-    with pytest.raises(UnknownSchemaError, match="has schema 99.*Export it with the newer one"):
+    with pytest.raises(UnknownSchemaError, match=r"has schema 99.*Export it with the newer one"):
         await exported(source)
     await taken(target, content)
 

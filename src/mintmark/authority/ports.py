@@ -323,7 +323,7 @@ class Revocations(Protocol):
 
         Whoever goes on from the last cursor returned misses nothing: no entry ever appears at or below a cursor that
         was returned, however late it is committed, and a cursor is never given twice. Only a store that goes back in
-        time (invariant I11) breaks this.
+        time (invariant I11) breaks the first; the second too, but by chance: cursors rise by steps that differ each time.
         """
         ...
 

@@ -1,7 +1,7 @@
 """``mintmark serve``: the authority, in earnest."""
 
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -50,15 +50,20 @@ def command(workers: int, drain_delay: int) -> None:
     settings = load_settings()
     if workers > 1 and settings.database == MEMORY:
         raise Refusal("the database is `memory:`, which each worker would have for itself; leave --workers away")
-    # Serving needs all of it; loaded after the settings, so that mistakes there are told at once.
-    from mintmark.cli import listening, logs
+    with contextlib.ExitStack() as closing:
+        # Taken before anything else is done, so that mistakes there are told at once.
+        listener, *metrics_listeners = (closing.enter_context(one) for one in _listeners(settings, workers))
+        _prepare(settings)
+        service = Service(settings, listener, metrics_listeners, drain_delay)
+        if workers == 1:
+            service.run()
+        else:
+            service.run_with(workers)
 
-    listener = listening.listen(
-        settings.host,
-        settings.port,
-        how_to_move=lambda port: place.how_to_move(settings, port),
-    )
-    metrics_listeners = _listen_for_metrics(settings, workers)
+
+def _prepare(settings: "Settings") -> None:
+    from mintmark.cli import logs
+
     if (wrong := place.mismatch(settings)) is not None:
         say(f"Warning: {wrong[0]}; {wrong[1]}.")
     logs.configure(settings.log_level, settings.log_format)
@@ -66,29 +71,27 @@ def command(workers: int, drain_delay: int) -> None:
         say("The database is `memory:`: everything is forgotten when this process ends.")
     elif "://" not in settings.database and not Path(settings.database).exists():
         say(f"There is no database at {settings.database} yet; making an empty one.")
-    service = Service(settings, listener, metrics_listeners, drain_delay)
-    if workers == 1:
-        service.run()
-    else:
-        service.run_with(workers)
 
 
-def _listen_for_metrics(settings: "Settings", workers: int) -> list["socket.socket"]:
-    """Take a port for each worker's metrics, from ``metrics_port`` on: each is a process of its own, with its own."""
+def _listeners(settings: "Settings", workers: int) -> Iterator["socket.socket"]:
+    """Take the port that all workers share, and one for the metrics of each: they are processes with their own."""
     from mintmark.cli import listening
 
+    yield listening.listen(
+        settings.host,
+        settings.port,
+        how_to_move=lambda port: place.how_to_move(settings, port),
+    )
     if settings.metrics_port == 0:
-        return []
+        return
     if settings.metrics_port + workers - 1 > 65535:
         raise Refusal(f"metrics_port leaves no room for {workers} workers, each of which takes the next one")
-    return [
-        listening.listen(
+    for number in range(workers):
+        yield listening.listen(
             settings.metrics_host,
             settings.metrics_port + number,
             how_to_move=lambda port: f"set `metrics_port = {port}` in mintmark.toml, or MINTMARK_METRICS_PORT={port}",
         )
-        for number in range(workers)
-    ]
 
 
 class Service:

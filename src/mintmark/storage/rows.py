@@ -244,7 +244,7 @@ def server_secret_from_row(row: Row) -> ServerSecret:
 
 
 def revocation_to_row(revocation: Revocation) -> Parameters:
-    """Return the parameters of ``REVOCATION_ADD``."""
+    """Return kind, value, ``before`` and expiry."""
     return revocation.kind, revocation.value, revocation.before, revocation.expires_at
 
 

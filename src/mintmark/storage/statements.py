@@ -178,7 +178,8 @@ SERVER_SECRET_ADD: Final = """
 """
 SERVER_SECRET_REWRAP: Final = "UPDATE server_secrets SET wrapped = ?2 WHERE version = ?1"
 
-REVOCATION_ADD: Final = "INSERT INTO revocations (kind, value, before, expires_at) VALUES (?1, ?2, ?3, ?4)"
+CURSOR_STEP: Final = 1_048_576
+"""A cursor is up to so much higher than the one before, by chance: a store that went back gives out others again."""
 REVOCATIONS_AFTER: Final = """
     SELECT kind, value, before, expires_at, "cursor" FROM revocations WHERE "cursor" > ?1 ORDER BY "cursor" LIMIT ?2
 """

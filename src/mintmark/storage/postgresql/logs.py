@@ -9,15 +9,16 @@ from mintmark.storage import rows, statements
 from mintmark.storage.postgresql.connections import Connection
 from mintmark.storage.postgresql.database import Database
 
-_APPEND: Final = """
+_APPEND: Final = f"""
     WITH taken AS (
-      UPDATE counters SET value = value + CAST(?1 AS BIGINT) WHERE name = 'revocations' RETURNING value
+      UPDATE counters SET value = value + CAST(?1 AS BIGINT) + CAST(floor(random() * {statements.CURSOR_STEP}) AS BIGINT)
+      WHERE name = 'revocations' RETURNING value
     )
     INSERT INTO revocations ("cursor", kind, value, before, expires_at)
     SELECT taken.value - ?1 + entry.number, entry.kind, entry.value, entry.before, entry.expires_at
     FROM taken, unnest(CAST(?2 AS TEXT[]), CAST(?3 AS TEXT[]), CAST(?4 AS BIGINT[]), CAST(?5 AS BIGINT[]))
       WITH ORDINALITY AS entry (kind, value, before, expires_at, number)
-"""
+"""  # noqa: S608 - put together from constants
 """How many (1), and their columns (2 to 5)."""
 
 

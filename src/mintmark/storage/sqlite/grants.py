@@ -6,6 +6,7 @@ from mintmark.authority.model import AuditEvent, Grant
 from mintmark.authority.ports import Advance, GrantSelector
 from mintmark.jose import base64url
 from mintmark.storage import rows, rules, statements
+from mintmark.storage.sqlite.logs import append
 from mintmark.storage.sqlite.readers import Readers
 from mintmark.storage.sqlite.writer import GroupWriter
 
@@ -102,7 +103,7 @@ class SQLiteGrants:
                 rules.revocation_of(base64url.encode(grant), expiry) for grant, expiry in ending if expiry > at
             ]
             connection.executemany(statements.GRANT_END, [(grant, at, reason) for grant, _ in ending])
-            connection.executemany(statements.REVOCATION_ADD, map(rows.revocation_to_row, revocations))
+            append(connection, revocations)
             connection.execute(statements.AUDIT_ADD, rows.audit_to_row(rules.counted(audit, len(ending))))
             return len(ending)
 

@@ -8,6 +8,7 @@ from mintmark.authority.ports import Lease
 from mintmark.oauth.revocations import Revocation
 from mintmark.storage import rows, rules, statements
 from mintmark.storage.sqlite.leases import require_held
+from mintmark.storage.sqlite.logs import append
 from mintmark.storage.sqlite.readers import Readers
 from mintmark.storage.sqlite.writer import GroupWriter
 
@@ -47,7 +48,7 @@ class SQLiteKeys:
             if not rules.are_same_keys({key.kid: key for key in stored}, expected):
                 return False
             connection.executemany(statements.SIGNING_KEY_PUT, map(rows.signing_key_to_row, changed))
-            connection.executemany(statements.REVOCATION_ADD, map(rows.revocation_to_row, revocations))
+            append(connection, revocations)
             connection.execute(statements.AUDIT_ADD, event)
             return True
 
