@@ -22,7 +22,8 @@ from bench.report import Result
 from bench.seed import Seeds
 from mintmark.authority.metadata import PATHS
 from mintmark.jose import base64url
-from mintmark.storage.statements import REVOCATION_ADD
+from mintmark.oauth.revocations import Revocation
+from mintmark.storage.sqlite.logs import append
 
 VERIFIERS: Final = 200
 PROCESSES: Final = 4
@@ -69,7 +70,7 @@ def snapshots(directory: Path) -> Iterator[Result]:
     expires_at = int(time.time()) + 3600  # noqa: TID251 - for a real authority
     with contextlib.closing(sqlite3.connect(database)) as connection, connection:
         names = (base64url.encode(number.to_bytes(16, "big")) for number in range(ENTRIES))
-        connection.executemany(REVOCATION_ADD, (("jti", name, None, expires_at) for name in names))
+        append(connection, [Revocation(kind="jti", value=name, expires_at=expires_at) for name in names])
     with machine.serving("bench.server", str(database)) as server:
         command = [sys.executable, "-m", "bench.snapshot", str(server.port), seeds.secrets[_CLIENT]]
         done = subprocess.run(command, cwd=machine.ROOT, check=True, stdout=subprocess.PIPE)

@@ -113,7 +113,7 @@ def numbered(headers: dict[str, str], number: int) -> dict[str, str]:
     return {name: value.format(n=number) for name, value in headers.items()}
 
 
-@pytest.mark.spec("ASVS 6.3.1")
+@pytest.mark.spec("OWASP ASVS 6.3.1")
 def test_guesses_are_counted_by_the_real_client_whatever_it_says_of_itself(place: Place) -> None:
     assert 429 in [sign_in(place, {}, source=place.source(2)) for _ in range(PASSWORDS)]
     # Saying that one is somebody else each time does not help, and whoever really is somebody else is not slowed down.
@@ -201,7 +201,7 @@ def test_a_request_has_one_id_from_the_front_to_the_answer(place: Place) -> None
     assert re.fullmatch(r"[0-9a-f-]{32,36}", known)
 
 
-@pytest.mark.spec("I8")
+@pytest.mark.spec("invariant I8")
 def test_the_log_of_the_front_has_no_query(place: Place) -> None:
     place.front.ask("GET", "/login?login_hint=secret", {"Referer": f"{ISSUER}/logout?id_token_hint=secret"})
     place.front.ask("GET", "/account?x=secret")
@@ -212,7 +212,7 @@ def test_the_log_of_the_front_has_no_query(place: Place) -> None:
     assert "secret" not in logged
 
 
-@pytest.mark.spec("I6")
+@pytest.mark.spec("invariant I6")
 def test_the_feed_passes_at_once_and_from_any_node(place: Place) -> None:
     secret = place.mint.secrets["service"]
     readers = []
@@ -295,7 +295,7 @@ class Load:
         return got.status == 200
 
 
-@pytest.mark.spec("I2", "I4")
+@pytest.mark.spec("invariant I2", "invariant I4")
 def test_a_node_that_dies_costs_nobody_more_than_a_retry(place: Place) -> None:
     load = Load(place)
     with load.running():
@@ -400,7 +400,7 @@ def test_nodes_get_what_the_front_saw_and_nothing_else_of_the_client(kind: str, 
         assert [pair for pair in found if b"_" not in pair[0]] == [(b"x-forwarded-for", b"127.0.0.5")]
 
 
-@pytest.mark.spec("I4")
+@pytest.mark.spec("invariant I4")
 def test_while_no_node_is_ready_haproxy_lets_the_nodes_say_so(tmp_path: Path) -> None:
     with Nodes(AWAY, FINE) as nodes, front("haproxy", tmp_path, (nodes[0].port, nodes[1].port)) as proxy:
         deadline = time.monotonic() + 60

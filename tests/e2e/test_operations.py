@@ -6,7 +6,9 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psutil
@@ -243,6 +245,40 @@ def test_lines_for_machines_carry_the_request_id_and_no_secret(place: Home) -> N
     assert len({line["request_id"] for line in requests}) == len(requests) == 4
     for secret in (place.secret, token, token.rpartition(".")[2], "c" * 43, "nonsense"):
         assert secret not in process.errors()
+
+
+# --- traces
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.spec("invariant I8")
+def test_spans_reach_whoever_collects_them(place: Home, monkeypatch: pytest.MonkeyPatch, workers: str) -> None:
+    got: list[tuple[str, bytes]] = []
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.append((self.path, self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Collector) as collector:
+        thread = threading.Thread(target=collector.serve_forever)
+        thread.start()
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{collector.server_address[1]}")
+        with place.serving("--workers", workers) as process, Connection(place.port) as connection:
+            traceparent = "Traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n"
+            assert connection.ask("POST", TOKEN, place.form, headers=traceparent)[0] == 200
+            assert stop(process) == 0
+        collector.shutdown()
+        thread.join()
+    ((path, spans),) = got
+    assert path == "/v1/traces"
+    assert TOKEN.encode() in spans
+    assert bytes.fromhex("0af7651916cd43dd8448eb211c80319c") in spans
+    assert place.secret.encode() not in spans
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel")

@@ -20,6 +20,7 @@ from mintmark.authority.core import Authority
 from mintmark.authority.keyring import rotate
 from mintmark.authority.ports import StoreUnavailableError
 from mintmark.storage.memory import MemoryStore
+from mintmark.storage.postgresql import PostgreSQLStore
 from mintmark.storage.remembered import RememberingStore
 from mintmark.system.metrics import FeedLag, Metrics, application
 
@@ -235,6 +236,19 @@ async def test_pools(mint: Installation) -> None:
     busy: Authority = replace(mint.authority, store=RememberingStore(BusyStore(), mint.clock))
     shown = await read_metrics(busy)
     assert [shown(f"pool_{what}", pool="database") for what in ("size", "in_use", "waiting")] == [10, 10, 3]
+
+
+@pytest.mark.slow
+async def test_connections_to_postgresql(postgresql_url: str) -> None:
+    store = await PostgreSQLStore.open(postgresql_url, connections=3)
+    try:
+        mint = await install(store=store)
+        shown = await read_metrics(replace(mint.authority, store=RememberingStore(store, mint.clock)))
+    finally:
+        await store.close()
+    assert shown("pool_size", pool="database") == 3
+    assert shown("pool_waiting", pool="database") == 0
+    assert shown("store_up") == 1
 
 
 class Away:

@@ -147,12 +147,12 @@ async def test_a_refusal_is_told_at_once(primary: PostgreSQL) -> None:
 async def test_a_server_that_is_just_starting_is_waited_for(primary: PostgreSQL) -> None:
     primary.stop("immediate")
     start = asyncio.create_task(asyncio.to_thread(primary.start))
-    for _ in range(10):
+    store: PostgreSQLStore | None = None
+    while store is None:
         try:
             store = await PostgreSQLStore.open(url_of(primary.port))
         except StoreUnavailableError:
             continue
-        break
     await start
     await store.check()
     await store.close()

@@ -130,7 +130,7 @@ def pause_after(parent: workers._Parent, clock: Clock, lived: float) -> float:
     with capture_logs() as logs:
         parent._note_end(child, -9)
     assert child.start_at is not None
-    assert logs[0] | {"replaced_in": 0} == {
+    assert dict(logs[0]) | {"replaced_in": 0} == {
         "event": "worker ended", "log_level": "error", "worker": 1, "exit_code": -9, "replaced_in": 0
     }  # fmt: skip
     pause = child.start_at - clock.now
