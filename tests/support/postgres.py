@@ -158,7 +158,7 @@ class PostgreSQL:
         deadline = time.monotonic() + _START_SECONDS
         probe = [binary("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port), "-t", "1"]
         while subprocess.run(probe, check=False, cwd="/").returncode != 0:
-            if not self.is_running:
+            if self._process.poll() is not None:
                 raise AssertionError(f"PostgreSQL ended:\n{self.said()}")
             assert time.monotonic() < deadline, f"PostgreSQL does not answer:\n{self.said()}"
             time.sleep(0.02)
