@@ -20,7 +20,7 @@ from tests.e2e.versions import SOURCE, Node, Version, drained
 from tests.support.installation import API, CALLBACK, PREFIX, install
 from tests.support.postgres import PostgreSQL
 from tests.support.world import FixedClock
-from tests.unit.cli.processes import free_port
+from tests.unit.cli.processes import Process, free_port
 
 from mintmark.authority.model import Client
 from mintmark.authority.policy import Policy
@@ -194,7 +194,14 @@ async def test_nodes_are_replaced_one_by_one_under_load(
     load = await settle(url, issuer, [node.address for node in serving])
 
     with ExitStack() as stack:
-        processes = [stack.enter_context(node.serving(present)) for node in serving]
+        # In threads: the clients go on meanwhile.
+        async def started(node: Node, version: Version) -> Process:
+            return await asyncio.to_thread(stack.enter_context, node.serving(version))
+
+        async def run(version: Version, *words: str, expect: int = 0) -> str:
+            return await asyncio.to_thread(version.run, *words, cwd=here, expect=expect)
+
+        processes = [await started(node, present) for node in serving]
         async with loaded(load), httpx.AsyncClient(trust_env=False) as http:
 
             async def is_ready(node: Node) -> bool:
@@ -203,17 +210,17 @@ async def test_nodes_are_replaced_one_by_one_under_load(
             await load.goes_on("present version")
 
             # Expand, while the present version serves.
-            said = following.run("migrate", "--check", cwd=here, expect=1)
+            said = await run(following, "migrate", "--check", expect=1)
             assert f"missing  {following.schema():04}_next" in said
             load.phase = "expanding"
-            await asyncio.to_thread(following.run, "migrate", cwd=here)
-            following.run("migrate", "--check", cwd=here)
-            present.run("migrate", "--check", cwd=here)
+            await run(following, "migrate")
+            await run(following, "migrate", "--check")
+            await run(present, "migrate", "--check")
             await load.goes_on("expanded")
             assert [await is_ready(node) for node in serving] == [True, True]
             assert advanced_by(postgresql_server) == {""}
             # One that starts again meanwhile, or that nobody thinks of.
-            forgotten = stack.enter_context(idle.serving(present))
+            forgotten = await started(idle, present)
             assert await is_ready(idle)
 
             # Replace the nodes, one by one.
@@ -221,22 +228,22 @@ async def test_nodes_are_replaced_one_by_one_under_load(
                 load.phase = "replacing"
                 await asyncio.to_thread(drained, process)
                 await load.goes_on("one node", 20)
-                stack.enter_context(node.serving(following))
+                await started(node, following)
                 await load.goes_on("replaced")
             assert "next" in advanced_by(postgresql_server)
 
             # Contract: the next version works with it, the one before does not any more.
             load.phase = "contracting"
-            await asyncio.to_thread(later.run, "migrate", cwd=here)
+            await run(later, "migrate")
             await load.goes_on("contracted")
             assert [await is_ready(node) for node in nodes] == [True, True, False]
             await asyncio.to_thread(drained, forgotten)
             for refused in (("serve",), ("migrate", "--check"), ("migrate",)):
-                said = " ".join((await asyncio.to_thread(present.run, *refused, cwd=here, expect=1)).split())
+                said = " ".join((await run(present, *refused, expect=1)).split())
                 assert f"needs a mintmark that knows schema {following.schema()}" in said, refused
                 assert "Install that version or a later one" in said, refused
-            with idle.serving(following):
-                assert await is_ready(idle)
+            await started(idle, following)
+            assert await is_ready(idle)
             await load.goes_on("end")
     waits = ", ".join(f"{phase} {seconds:.2f}" for phase, seconds in load.longest.items())
     print(

@@ -118,6 +118,20 @@ async def test_the_stream_makes_a_node_read_the_store_at_once(
     await until(lambda: len(two.authority.denylist.log) == 1)
 
 
+async def test_what_a_node_commits_it_publishes_at_once(
+    mint: Installation, stream: FakeStream, running: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits neither for its next look at the store nor for its next look at the stream."""
+    for name in ("_HEAR_EVERY", "_RELAY_EVERY"):
+        monkeypatch.setattr(module, name, FOR_EVER)
+    one = await node(mint, stream)
+    tokens = await one.obtain()
+    await running.enter_async_context(hearing(one.authority))
+    await one.post("/revoke", "web", token=tokens["refresh_token"])
+    gid = (await grant_of(mint, tokens["refresh_token"])).gid
+    await until(lambda: [entry.value for entry in stream.published] == [gid])
+
+
 async def test_without_a_stream_nodes_hear_by_the_store(mint: Installation, running: AsyncExitStack) -> None:
     two = await node(mint, None)
     await running.enter_async_context(hearing(two.authority))
@@ -336,6 +350,22 @@ async def test_a_node_starts_although_nothing_can_be_written_back(
     troubled.troubles = {}
     await until(lambda: fresh.authority.denylist.reapplied == 1)
     assert await stored(store) == ["lost"]
+
+
+async def test_what_the_clock_made_a_node_forget_it_reads_again(
+    mint: Installation, store: MemoryStore, running: AsyncExitStack
+) -> None:
+    """Its own memory alone: another node sweeps the store, and has the right time."""
+    two = await node(mint, None)
+    await running.enter_async_context(hearing(two.authority))
+    await store.revocations.add(lost(), event())
+    await until(lambda: knows(two, "lost"))
+    mint.clock.advance(3600)
+    two.authority.forget()
+    assert not knows(two, "lost")
+    mint.clock.advance(-3600)
+    await until(lambda: knows(two, "lost"))
+    assert two.authority.denylist.reapplied == 0
 
 
 async def test_what_the_clock_made_the_store_and_the_node_forget_the_stream_still_knows(

@@ -221,6 +221,20 @@ async def test_what_another_node_may_have_swept_is_not_written_back(mint: Instal
     assert mint.authority.denylist.forgotten == {}
 
 
+async def test_a_grant_ends_again_when_its_access_tokens_are_over(mint: Installation, store: MemoryStore) -> None:
+    """Its refresh token is not; and a clock that is behind may still take the access token for good."""
+    tokens = await mint.obtain()
+    backup = store.snapshot()
+    await mint.post("/revoke", "web", token=tokens["refresh_token"])
+    mint.clock.advance(mint.authority.policy.longest_access_token_lifetime + 10)
+    await lose(store, backup, mint)
+    while mint.authority.denylist.forgotten:
+        await reapply(mint.authority)
+    grant = await grant_of(mint, tokens["refresh_token"])
+    assert grant.ended_at is not None
+    assert await stored(mint) == [("gid", grant.gid)]
+
+
 async def test_it_is_done_once_whoever_does_it(mint: Installation, store: MemoryStore) -> None:
     """Three nodes find out at the same time; a repetition changes nothing."""
     nodes = [mint, await mint.node("two"), await mint.node("three")]

@@ -65,10 +65,10 @@ async def test_who_follows_several_nodes_misses_nothing(postgresql_url: str) -> 
             cursor = found[-1].cursor
     assert await ended == [0] * NODES
     expected = NODES * ROUNDS * (GRANTS + 1)
-    assert [entry.cursor for entry in heard] == list(range(1, expected + 1))
-    assert len({entry.value for entry in heard}) == expected
-    assert await store.revocations.after(0, 2 * expected) == heard
+    everything = await store.revocations.after(0, 2 * expected)
     await store.close()
+    assert len({entry.value for entry in everything}) == expected
+    assert heard == everything
 
 
 async def test_without_its_counter_nothing_is_revoked_by_half(postgresql_url: str) -> None:

@@ -167,11 +167,7 @@ class Denylist:
         stored = RevocationTable()
         for entry in entries:
             stored.add(entry.kind, entry.value, entry.before, entry.expires_at)
-        for entry in known:
-            name = _name_of(entry)
-            # What was heard of a moment ago is judged by the reading that began after it.
-            if name not in self._unconfirmed and not stored.covers(entry):
-                self.forgotten[name] = entry
+        self.forgotten.update({_name_of(entry): entry for entry in known if not stored.covers(entry)})
 
     def _confirm(self, entry: Revocation) -> None:
         name = _name_of(entry)

@@ -89,11 +89,12 @@ async def _end_grants(authority: Authority, selector: GrantSelector, entry: Revo
 
 
 async def _end(authority: Authority, selector: GrantSelector, entry: Revocation) -> int:
-    now = authority.clock.now()
-    # A node that did not know better may have issued from the row meanwhile.
-    until = max(entry.expires_at, now + authority.policy.longest_access_token_lifetime)
     return await authority.store.grants.end(
-        selector, reason="revocation_reapplied", at=now, revoke_until=until, audit=_event(authority, entry)
+        selector,
+        reason="revocation_reapplied",
+        at=authority.clock.now(),
+        revoke_until=entry.expires_at,
+        audit=_event(authority, entry),
     )
 
 

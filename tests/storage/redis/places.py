@@ -51,7 +51,7 @@ class RedisPlace:
         self.keeper.kill()
         self._refresh()
 
-    def keys(self) -> list[str]:
+    def all_keys(self) -> list[str]:
         """Return all keys."""
         return self.keeper.cli("KEYS", "*").splitlines()
 
