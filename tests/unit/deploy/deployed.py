@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from mintmark.cli.main import cli
 from mintmark.config import Settings, load
