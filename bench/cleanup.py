@@ -52,7 +52,7 @@ INSERT INTO grants (id, client_id, subject, sid, salt, generation, "authorizatio
 SELECT uuid_send(gen_random_uuid()), 'app-ES256', 'usr_' || {name}, {name}, uuid_send(gen_random_uuid()),
   1 + number % 90, '{authorization}', {now} - 86400 * 20, {now} - number % 86400, {idle}, {now} + 86400 * 30,
   {now} + 900 - number % 86400, 0, {idle}
-FROM generate_series(1, {count}) AS number
+FROM generate_series({first}::bigint, {last}) AS number
 """
 _NAME: Final = "translate(rtrim(encode(uuid_send(gen_random_uuid()), 'base64'), '='), '+/', '-_')"
 
@@ -74,7 +74,8 @@ def measured(grants: int = GRANTS) -> Iterator[Result]:
         seeds = msgspec.convert(machine.ask("bench.seed", database), Seeds)
         now = int(time.time())  # noqa: TID251 - there is no clock port here
         _say(f"filling PostgreSQL with {grants:,} grants")
-        _fill(server, grants // 2, now, f"{now} + 86400 * 7 + (random() * 604800)::int")
+        # In the order in which people signed in over the last days, as rows are added to a table in earnest.
+        _fill(server, grants // 2, now, f"{now} + 86400 * 2 + number * 432000 / {grants // 2}")
         live = int(_ask(server, "SELECT count(*) FROM grants"))
         per_grant = int(_ask(server, "SELECT pg_total_relation_size('grants')")) / live
         _fill(server, grants // 2, now, f"{now} + 3600")
@@ -115,10 +116,9 @@ def _fill(server: PostgreSQL, count: int, now: int, idle: str) -> None:
     )
     text = str(rows.grant_to_row(example)[6])
     for first in range(0, count, _CHUNK):
-        chunk = min(_CHUNK, count - first)
+        last = min(first + _CHUNK, count) - 1
         server.execute(
-            _INSERT.format(name=_NAME, authorization=text, now=now, idle=idle, count=chunk),
-            _DATABASE,
+            _INSERT.format(name=_NAME, authorization=text, now=now, idle=idle, first=first, last=last), _DATABASE
         )
     server.execute("VACUUM ANALYZE grants", _DATABASE)
     server.execute("CHECKPOINT", _DATABASE)

@@ -20,8 +20,10 @@ from tests.support.nodes import (
     InterruptedGrants,
     MemoryDisk,
     Node,
+    OpenedDisk,
     PacedGrants,
     SQLiteDisk,
+    settle,
 )
 from tests.support.world import FixedClock
 
@@ -30,15 +32,17 @@ from mintmark.authority.introspection import introspect
 from mintmark.authority.login import end_session
 from mintmark.authority.model import Grant
 from mintmark.authority.people import sign_out_everywhere
-from mintmark.authority.ports import Grants
+from mintmark.authority.ports import Grants, Store
 from mintmark.authority.revocation import revoke
 from mintmark.authority.token import CodeRequest, RefreshRequest, TokenRequest, TokenResponse, token
 from mintmark.oauth.errors import OAuthError
+from mintmark.storage.postgresql import PostgreSQLStore
 
 pytestmark = pytest.mark.anyio
 
 AT_ONCE = 50
-SHAPES = {"memory": 1, "memory, two nodes": 2, "sqlite": 1, "sqlite, two nodes": 2}
+SHAPES = {"memory": 1, "memory, two nodes": 2, "sqlite": 1, "sqlite, two nodes": 2, "postgresql, two nodes": 2}
+MARKED = [pytest.param(shape, marks=pytest.mark.slow) if shape.startswith("postgresql") else shape for shape in SHAPES]
 
 
 @dataclass
@@ -96,23 +100,31 @@ def code_request(code: str) -> CodeRequest:
     return CodeRequest(code=code, redirect_uri=CALLBACK, code_verifier=VERIFIER)
 
 
-@pytest.fixture(params=SHAPES)
+@pytest.fixture(params=MARKED)
 async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
-    async for found in place_of(request.param, tmp_path, PacedGrants):
+    async for found in place_of(request, tmp_path, PacedGrants):
         yield found
 
 
-@pytest.fixture(params=SHAPES)
+@pytest.fixture(params=MARKED)
 async def broken_place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
     """A place without compare-and-set."""
-    async for found in place_of(request.param, tmp_path, GrantsWithoutCompareAndSet):
+    async for found in place_of(request, tmp_path, GrantsWithoutCompareAndSet):
         yield found
 
 
-async def place_of(shape: str, directory: Path, grants: Callable[[Grants], PacedGrants]) -> AsyncIterator[Place]:
+async def place_of(
+    request: pytest.FixtureRequest, directory: Path, grants: Callable[[Grants], PacedGrants]
+) -> AsyncIterator[Place]:
     disk: Disk
-    # Made in threads: both run an event loop of their own when they are made for the first time.
-    if shape.startswith("memory"):
+    shape: str = request.param
+    # Made in threads: the first two run an event loop of their own when they are made for the first time.
+    if shape.startswith("postgresql"):
+        url = request.getfixturevalue("postgresql_url")
+        stores: list[Store] = [await PostgreSQLStore.open(url, connections=8) for _ in range(SHAPES[shape])]
+        await settle(stores[0])
+        disk = OpenedDisk(stores)
+    elif shape.startswith("memory"):
         disk = MemoryDisk(await asyncio.to_thread(populated_memory))
     else:
         (directory / "template.db").write_bytes(await asyncio.to_thread(populated_file))

@@ -105,10 +105,10 @@ async def test_a_write_that_was_committed_and_not_answered_is_not_done_again(
     pending = asyncio.ensure_future(act(store))
     await _until(hesitant, _COMMITTED, 1)
     proxy.cut()
+    proxy.restore()  # so that nothing would keep it from being done again
+    _answer(hesitant, is_prompt=True)
     with pytest.raises(StoreUnavailableError):
         await pending
-    proxy.restore()
-    _answer(hesitant, is_prompt=True)
     await _until(hesitant, _COMMITTED, 0)
     found = await store.grants.get(grant_id("g"))
     assert found is not None

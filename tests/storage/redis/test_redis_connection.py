@@ -112,7 +112,7 @@ async def test_waiting_for_news_ends_when_redis_hangs(place: RedisPlace) -> None
 
 async def test_nobody_gets_the_answer_to_somebody_elses_question(place: RedisPlace) -> None:
     """Not even when answers come long after nobody waits for them any more."""
-    connection = place.connect(PATIENCE)
+    connection = place.connect(3.0)
     await asyncio.gather(*(connection.run(ECHO, ["x"], [number]) for number in range(16)))
     place.keeper.pause()
     asking = [asyncio.create_task(connection.run(ECHO, ["x"], [f"late {number}"])) for number in range(8)]
