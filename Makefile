@@ -7,7 +7,7 @@ JOBS ?= 3
 PYTEST ?=
 
 # What `check-all` takes from Debian where the machine does not have it.
-DEBIAN_PACKAGES := chromium haproxy nginx-light pgbouncer postgresql prometheus redis-server systemd
+DEBIAN_PACKAGES := chromium haproxy iproute2 nginx-light pgbouncer postgresql prometheus redis-server systemd
 
 .PHONY: help run check check-all chaos bench fix standards clean install
 
@@ -25,7 +25,7 @@ check-all: install ## check, and the slow tests: browsers, other clients, kill -
 	@sh scripts/node-packages tests/e2e tests/e2e/*
 	@sh scripts/check --standards -n $(JOBS) $(PYTEST)
 
-chaos: install ## break three nodes, PostgreSQL and Redis under load for minutes, and check every client's history
+chaos: install ## kill nodes, crash PostgreSQL and Redis, pull cables, and look for anything lost (CHAOS="--minutes 60")
 	@sh scripts/debian-packages $(DEBIAN_PACKAGES)
 	@.venv/bin/python -m tests.chaos $(CHAOS)
 

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +20,6 @@ from tests.support.nodes import (
     InterruptedGrants,
     MemoryDisk,
     Node,
-    OpenedDisk,
     PacedGrants,
     SQLiteDisk,
     settle,
@@ -96,6 +95,25 @@ class Place:
         return True
 
 
+class OpenedDisk:
+    """Stores that were opened for the nodes, one for each, since to open them takes an event loop."""
+
+    def __init__(self, stores: Sequence[Store]) -> None:
+        self._stores = iter(stores)
+
+    def open(self) -> Store:
+        return next(self._stores)
+
+    async def copy(self) -> object:
+        raise NotImplementedError
+
+    async def restore(self, copy: object) -> None:
+        raise NotImplementedError
+
+    async def release(self, store: Store) -> None:
+        await store.close()
+
+
 def code_request(code: str) -> CodeRequest:
     return CodeRequest(code=code, redirect_uri=CALLBACK, code_verifier=VERIFIER)
 
@@ -121,7 +139,7 @@ async def place_of(
     # Made in threads: the first two run an event loop of their own when they are made for the first time.
     if shape.startswith("postgresql"):
         url = request.getfixturevalue("postgresql_url")
-        stores: list[Store] = [await PostgreSQLStore.open(url, connections=8) for _ in range(SHAPES[shape])]
+        stores: list[Store] = [await PostgreSQLStore.open(url, connections=AT_ONCE // 2) for _ in range(SHAPES[shape])]
         await settle(stores[0])
         disk = OpenedDisk(stores)
     elif shape.startswith("memory"):

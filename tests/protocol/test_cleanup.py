@@ -8,6 +8,7 @@ from tests.storage.store_things import NOW, event, session
 from tests.support.feed import TroubledStore
 from tests.support.upkeeping import INTERVAL, LATER, Time, fill, grants_left, holder, node
 
+from mintmark.authority.denylist import Denylist
 from mintmark.authority.leadership import UPKEEP
 from mintmark.storage.memory import MemoryStore
 
@@ -35,10 +36,18 @@ async def test_a_cleanup_that_is_behind_goes_on_batch_by_batch_and_takes_half_of
         time.at += seconds
 
     store.troubles["sweep"] = slow_sweep
+    forgot = list[int]()
+
+    def forget(_: Denylist, now: int) -> int:
+        forgot.append(now)
+        return 0
+
+    monkeypatch.setattr(Denylist, "forget", forget)
     monkeypatch.setattr("asyncio.sleep", sleep)
     with capture_logs() as logs:
         await one.tick()
     assert len(busy) == 4
+    assert len(forgot) <= 2  # a walk through all that the node knows, on the event loop
     assert slept == [2.0, 2.0, 2.0]
     assert await grants_left(inner, 34) == 0
     # One event for all of it, the lease renewed meanwhile, and the next cleanup an interval later.

@@ -266,25 +266,6 @@ class SQLiteDisk:
         await store.close()
 
 
-class OpenedDisk:
-    """Stores that were opened for the nodes, one for each, since to open them takes an event loop."""
-
-    def __init__(self, stores: Sequence[Store]) -> None:
-        self._stores = iter(stores)
-
-    def open(self) -> Store:
-        return next(self._stores)
-
-    async def copy(self) -> object:
-        raise NotImplementedError
-
-    async def restore(self, copy: object) -> None:
-        raise NotImplementedError
-
-    async def release(self, store: Store) -> None:
-        await store.close()
-
-
 class Node:
     """One process: an authority with its own view of the keys and revocations, and its own clock."""
 

@@ -1,7 +1,9 @@
 """A handler as an ASGI application: requests read within bounds, failures in the edge's dialect, everything noted."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass, replace
+from functools import partial
 from time import perf_counter
 from typing import Any, Final
 
@@ -95,6 +97,9 @@ def endpoint(
     return Endpoint(application)
 
 
+_LOOKS: Final = 4
+_LOOK_SECONDS: Final = 0.01
+
 _PREFLIGHT: Final[Headers] = (
     (b"access-control-allow-headers", b"authorization, content-type, dpop"),
     (b"access-control-allow-methods", b"GET, POST"),
@@ -155,8 +160,30 @@ async def _read(scope: Scope, receive: Receive) -> Incoming:
     headers = tuple(scope["headers"])
     client = scope.get("client")
     return Incoming(
-        scope["method"], scope["path"], query, headers, await _body(receive), client[0] if client else "unknown"
+        scope["method"],
+        scope["path"],
+        query,
+        headers,
+        await _body(receive),
+        client[0] if client else "unknown",
+        partial(_is_awaited, receive),
     )
+
+
+async def _is_awaited(receive: Receive) -> bool:
+    """Tell whether the sender of a request that was read to its end is still there.
+
+    That it has gone is noticed only after the request, however long ago it went: each look lets the event loop turn to
+    its connections once more.
+    """
+    leaving = asyncio.ensure_future(receive())
+    for _ in range(_LOOKS):
+        await asyncio.wait({leaving}, timeout=_LOOK_SECONDS)
+    if leaving.done():
+        return bool(leaving.result()["type"] != "http.disconnect")
+    leaving.cancel()
+    await asyncio.wait({leaving})
+    return True
 
 
 async def _body(receive: Receive) -> bytes:

@@ -25,9 +25,17 @@ Without it, a server asked to close keeps what was not sent, and the connection,
 """
 
 
+async def _for_ever() -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """One request, whole."""
+    """One request, whole.
+
+    Attributes:
+        is_awaited: Asks whether somebody still waits for the answer. Takes some hundredths of a second.
+    """
 
     method: str
     path: str
@@ -35,6 +43,7 @@ class Incoming:
     headers: Headers = field(repr=False)
     body: bytes = field(repr=False)
     address: str
+    is_awaited: Callable[[], Awaitable[bool]] = field(default=_for_ever, repr=False, compare=False)
 
     def header(self, name: bytes) -> list[str]:
         """Return the values of a header (name in lower case), each as sent."""

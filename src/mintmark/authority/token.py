@@ -4,7 +4,7 @@ Rule: nothing is written before the commit, and nothing leaves before it succeed
 row as it now stands.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Final, assert_never
 
@@ -63,8 +63,22 @@ class TokenResponse:
     id_token: str | None = field(default=None, repr=False)
 
 
-async def token(authority: Authority, client: Client, request: TokenRequest) -> TokenResponse:
+IsAwaited = Callable[[], Awaitable[bool]]
+"""Whether somebody still waits for the answer."""
+
+
+async def _for_ever() -> bool:
+    return True
+
+
+async def token(
+    authority: Authority, client: Client, request: TokenRequest, *, is_awaited: IsAwaited = _for_ever
+) -> TokenResponse:
     """Answer a token request of an authenticated client.
+
+    A node that was stopped, or cut off from its store, finds requests whose clients have long asked another node, and
+    gone on with what that one gave them. They look like reuse and are none: nothing is ended for the sake of a request
+    that nobody waits for. Who presents a stolen token so gets nothing by it.
 
     Raises:
         OAuthError: With the code that RFC 6749 §5.2, RFC 8707 §2 or invariant I4 asks for.
@@ -75,7 +89,7 @@ async def token(authority: Authority, client: Client, request: TokenRequest) -> 
             return await _redeem(authority, client, request)
         case RefreshRequest():
             _may_use(client, "refresh_token")
-            return await _refresh(authority, client, request)
+            return await _refresh(authority, client, request, is_awaited)
         case ClientCredentialsRequest():
             _may_use(client, "client_credentials")
             return await _client_credentials(authority, client, request)
@@ -112,14 +126,16 @@ async def _redeem(authority: Authority, client: Client, request: CodeRequest) ->
     return await _from_grant(authority, client, "code", request.code, decide, (), request.resources)
 
 
-async def _refresh(authority: Authority, client: Client, request: RefreshRequest) -> TokenResponse:
+async def _refresh(
+    authority: Authority, client: Client, request: RefreshRequest, is_awaited: IsAwaited
+) -> TokenResponse:
     grace = client.lifetimes(authority.policy).refresh_grace
 
     def decide(grant: Grant, generation: int, now: int) -> Decision:
         return refresh_token.decide(grant, generation, client, grace=grace, now=now)
 
     return await _from_grant(
-        authority, client, "refresh", request.refresh_token, decide, request.scope, request.resources
+        authority, client, "refresh", request.refresh_token, decide, request.scope, request.resources, is_awaited
     )
 
 
@@ -131,6 +147,7 @@ async def _from_grant(
     decide: Callable[[Grant, int, int], Decision],
     scope: tuple[str, ...],
     resources: tuple[str, ...],
+    is_awaited: IsAwaited = _for_ever,
 ) -> TokenResponse:
     """Take a grant one step: the same act for a code and for a refresh token (ADR 0001)."""
     now = authority.clock.now()
@@ -151,7 +168,7 @@ async def _from_grant(
                     misfits["foreign_client"] += 1
                 raise invalid_grant(decision.detail)
             case EndGrant():
-                await _end(authority, grant, decision, now)
+                await _end(authority, grant, decision, is_awaited, now)
                 misfits["code" if decision.reason == "code_reuse" else "stale"] += 1
                 raise invalid_grant(decision.reason)
             case Proceed():
@@ -166,7 +183,9 @@ async def _from_grant(
     raise unavailable(f"lost {_ATTEMPTS} races for grant {presented.grant_id.hex()}")
 
 
-async def _end(authority: Authority, grant: Grant, decision: EndGrant, now: int) -> None:
+async def _end(authority: Authority, grant: Grant, decision: EndGrant, is_awaited: IsAwaited, now: int) -> None:
+    if not await is_awaited():
+        raise unavailable("nobody waits for the answer any more")
     audit = AuditEvent(
         at=now, event=f"grant.{decision.reason}", client_id=grant.client_id, subject=grant.subject, gid=grant.gid
     )

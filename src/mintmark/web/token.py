@@ -22,7 +22,7 @@ from mintmark.web.rendering import json_reply
 async def token(authority: Authority, incoming: Incoming) -> Reply:
     """Answer a token request."""
     client, form = await client_and_form(authority, incoming)
-    return json_reply(_content(await tokens.token(authority, client, _request(form))))
+    return json_reply(_content(await tokens.token(authority, client, _request(form), is_awaited=incoming.is_awaited)))
 
 
 def _request(form: Parameters) -> TokenRequest:

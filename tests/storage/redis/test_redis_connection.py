@@ -22,7 +22,7 @@ from mintmark.authority.ports import StoreUnavailableError
 from mintmark.authority.sharing import Shared
 from mintmark.oauth.revocations import Revocation
 from mintmark.storage.redis import RedisConnection, RedisLimiter, RedisReplays, RedisRevocationStream
-from mintmark.storage.redis.connection import PATIENCE, Script
+from mintmark.storage.redis.connection import Script
 from mintmark.system.limiting import MemoryLimiter
 
 pytestmark = pytest.mark.slow
@@ -56,7 +56,7 @@ async def test_what_is_away_is_not_asked_again_for_a_second(place: RedisPlace) -
 
 async def test_a_redis_that_hangs_holds_up_one_call_a_second(place: RedisPlace) -> None:
     """It accepts connections, new ones too, and answers nothing."""
-    connection, fresh = place.connect(PATIENCE), place.connect(PATIENCE)
+    connection, fresh = place.connect(1.5), place.connect(1.5)
     await connection.check()
     place.keeper.pause()
     try:
@@ -90,7 +90,7 @@ async def test_a_crowd_waits_no_longer_than_anybody(place: RedisPlace) -> None:
 
 
 async def test_waiting_for_news_ends_when_redis_hangs(place: RedisPlace) -> None:
-    stream = RedisRevocationStream(place.connect(PATIENCE))
+    stream = RedisRevocationStream(place.connect(3.0))
     position, _ = await stream.after("", 0)
 
     async def read_on() -> None:
