@@ -32,8 +32,8 @@ _COLUMNS: Final = next(tuple(table.columns) for table in TABLES if table.name ==
 _MADE: Final = {
     "id": "decode(md5('id ' || number), 'hex')",
     "salt": "decode(md5('salt ' || number), 'hex')",
-    "subject": "'usr_' || md5('subject ' || number)",
-    "sid": "md5('sid ' || number)",
+    "subject": "'usr_' || left(md5('subject ' || number), 22)",
+    "sid": "left(md5('sid ' || number), 22)",
     "sweep_at": "sweep_at + number % 100000",
 }
 _GROW: Final = f"""
@@ -56,7 +56,7 @@ async def grow(database: str, count: int) -> Seeds:
         assert model is not None
         for first in range(0, count, _AT_A_TIME):
             await connection.execute(_GROW, model_id, first, min(first + _AT_A_TIME, count) - 1, timeout=3600)
-        subjects = [f"usr_{_digest('subject', number).hex()}" for number in numbers]
+        subjects = [f"usr_{_digest('subject', number).hex()[:22]}" for number in numbers]
         users = [User(subject=subject, email=subject) for subject in subjects]
         await connection.executemany(_ADD_USER, [(user.subject, Codec(User).encode(user)) for user in users])
         grants = [replace(model, id=_digest("id", number), salt=_digest("salt", number)) for number in numbers]

@@ -231,9 +231,9 @@ async def test_nothing_is_issued_after_a_revocation_was_answered(place: Place, s
         assert await place.is_dead(answer)
 
 
-@pytest.fixture(params=SHAPES)
+@pytest.fixture(params=MARKED)
 async def interrupted_place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
-    async for found in place_of(request.param, tmp_path, InterruptedGrants):
+    async for found in place_of(request, tmp_path, InterruptedGrants):
         yield found
 
 

@@ -255,15 +255,19 @@ async def test_a_way_that_swallows_everything_costs_seconds_and_the_next_goes_we
     assert await store.grants.advance(step()) is True
 
 
+@pytest.mark.parametrize("write", WRITES)
 async def test_what_a_caller_gave_up_is_cancelled_and_its_connection_not_used_again(
-    store: PostgreSQLStore, server: PostgreSQL, other: Any
+    store: PostgreSQLStore, server: PostgreSQL, other: Any, write: str
 ) -> None:
+    act, _ = WRITES[write]
     await store.grants.add(grant(), event("in"))
+    assert store.usage["idle"] == 1
     async with other.transaction():
         await other.execute("UPDATE grants SET replays = 0")
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.3):
-                await store.grants.advance(step(audit=event("step")))
+                await act(store)
+        assert store.usage["idle"] == 0
         await _until(server, _WAITS, 0)
     found = await store.grants.get(grant_id("g"))
     assert found is not None

@@ -46,8 +46,8 @@ async def _write_back(authority: Authority, entry: Revocation) -> bool:
         return False
     match entry.kind:
         case "gid":
-            if await _end_grant(authority, entry):
-                return True
+            if (selector := await _live_grant(authority, entry)) is not None:
+                return await _end(authority, selector, entry) > 0  # the entry goes with it
         case "kid":
             if await _retire_key(authority, entry):
                 return True
@@ -61,16 +61,14 @@ async def _write_back(authority: Authority, entry: Revocation) -> bool:
     return True
 
 
-async def _end_grant(authority: Authority, entry: Revocation) -> bool:
-    """End the grant that ``entry`` names, and write the entry with it; tell whether it was live."""
+async def _live_grant(authority: Authority, entry: Revocation) -> GrantSelector | None:
+    """Return what selects the grant that ``entry`` names; ``None`` if there is none, or it has ended."""
     try:
         grant_id = base64url.decode(entry.value)
     except JoseError:
-        return False
+        return None
     grant = await authority.store.grants.get(grant_id)
-    if grant is None or grant.ended_at is not None:
-        return False
-    return await _end(authority, GrantSelector(id=grant_id), entry) > 0
+    return None if grant is None or grant.ended_at is not None else GrantSelector(id=grant_id)
 
 
 async def _retire_key(authority: Authority, entry: Revocation) -> bool:

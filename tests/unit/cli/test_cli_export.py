@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tests.unit.cli.command_line import ADMIN, PASSWORD, Line
 
+from mintmark.authority.ports import AlreadyExistsError
 from mintmark.storage import moving
 
 FILE = "mintmark.export"
@@ -122,6 +123,22 @@ def test_an_import_accepts_an_earlier_master_key(line: Line, tmp_path: Path, mon
     monkeypatch.setenv("MINTMARK_PREVIOUS_MASTER_KEYS_FILE", "old.key")
     line("import", FILE)
     assert line.json("keys", "rewrap") == {"rewrapped": 5}
+
+
+def test_somebody_else_who_writes_meanwhile_is_named(
+    line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def race(*_: Any, **__: Any) -> None:
+        raise AlreadyExistsError("server_secrets_pkey is violated")
+
+    line("export", FILE)
+    set_database(tmp_path, "other.sqlite3")
+    with monkeypatch.context() as patched:
+        patched.setattr(moving, "load", race)
+        why = line.refused("import", FILE)
+    assert "somebody else is writing to" in why
+    assert "Nothing was imported" in why
+    line("import", FILE)
 
 
 def test_a_file_that_is_not_whole_is_refused(line: Line, tmp_path: Path) -> None:
