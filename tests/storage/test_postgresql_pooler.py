@@ -125,3 +125,12 @@ async def test_migrations_go_through_a_pooler(port: int, postgresql_server: Post
         await store.close()
     finally:
         postgresql_server.drop_database("pooled")
+
+
+async def test_a_statement_that_is_refused_leaves_no_transaction_behind(url: str) -> None:
+    connection = await Dialer(Address.of(url, None)).dial()
+    with pytest.raises(asyncpg.UndefinedTableError):
+        await connection.rows("SELECT x FROM nowhere")
+    assert connection.is_usable
+    assert len(await connection.rows("SELECT 1")) == 1
+    await connection.close()

@@ -1,5 +1,7 @@
 """The rules of migrations, the same for every SQL store."""
 
+from pathlib import Path
+
 import pytest
 
 from mintmark.storage import schema
@@ -18,6 +20,27 @@ def test_a_migration_works_with_the_schema_it_names_and_otherwise_with_none_befo
     assert migration("0007_more", "CREATE TABLE more (x INTEGER);\n-- works with: 5\n").works_with == 7
     with pytest.raises(ValueError, match="comes after"):
         migration("0007_more", "-- works with: 8\n")
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (["0001_one", "0003_three"], "numbered 1, 2, 3"),
+        (["0002_two"], "numbered 1, 2, 3"),
+        (["0001_one", "0002_two", "0003_three: 1"], "must not go down"),
+    ],
+)
+def test_files_that_cannot_be_a_series_are_refused(
+    files: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "migrations" / "sqlite"
+    folder.mkdir(parents=True)
+    for file in files:
+        name, _, works_with = file.partition(": ")
+        (folder / f"{name}.sql").write_text(f"-- works with: {works_with}\n" if works_with else "-- nothing\n")
+    monkeypatch.setattr("mintmark.storage.schema.resources.files", lambda _: tmp_path)
+    with pytest.raises(ValueError, match=said):
+        schema.migrations("sqlite")
 
 
 def test_what_is_missing_comes_after_the_schema() -> None:

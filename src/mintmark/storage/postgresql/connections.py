@@ -153,6 +153,8 @@ class Connection:
             prepared = await self._raw.prepare(text, name=name)
         except Exception as error:
             self._judge(error)
+            if is_alone:
+                await self.roll_back()
             raise
         if is_alone:
             await self.roll_back()
