@@ -212,7 +212,7 @@ class Settings(BaseSettings):
         2, 1, 16, "Threads that hash passwords; each running Argon2id hash takes about 64 MiB of memory"
     )
     cleanup_interval: Whole = _number(60, 1, DAY, "Seconds between two cleanups of what has expired")
-    cleanup_batch: Whole = _number(1000, 1, 100_000, "Rows that one cleanup removes at most, per table")
+    cleanup_batch: Whole = _number(1000, 1, 100_000, "Rows of each kind that go at a time")
     log_level: Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower)] = _setting(
         "info", "Least severity that is logged", "one of debug, info, warning, error, critical"
     )

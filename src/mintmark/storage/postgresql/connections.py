@@ -17,7 +17,8 @@ from mintmark.storage.postgresql import errors
 from mintmark.storage.postgresql.errors import LostConnectionError, UnknownOutcomeError
 from mintmark.storage.rows import Row
 
-_BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
+# A node that stands still in the middle must not hold its rows for longer than others are ready to wait.
+_BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = 5000"
 _BURY_SECONDS: Final = 2.0
 """How long a connection that is let go of may take to have its statement cancelled."""
 
