@@ -105,7 +105,7 @@ async def test_a_read_and_a_step_are_one_message_each(store: PostgreSQLStore, ur
         "Watched", (), {"__getattr__": lambda _, name: getattr(raw, name), "execute": staticmethod(execute)}
     )()
     assert await connection.rows(statements.GRANT_GET, (grant_id("g"),))
-    assert asked == ["BEGIN ISOLATION LEVEL READ COMMITTED", "ROLLBACK"]
+    assert [text.partition(";")[0] for text in asked] == ["BEGIN ISOLATION LEVEL READ COMMITTED", "ROLLBACK"]
     for _ in range(3):
         assert await connection.rows(statements.GRANT_GET, (grant_id("g"),))
     assert len(asked) == 2
