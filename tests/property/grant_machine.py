@@ -276,7 +276,7 @@ class GrantMachine(RuleBasedStateMachine):
             return Redeem(grant, owner)
         if kind == "sign out":
             row = self.model.rows.get(grant)
-            return None if row is None else SignOut(row.sid)
+            return None if row is None else SignOut(row.sid, row.subject)
         if newest is None:
             return None
         if kind == "revoke":
@@ -393,7 +393,7 @@ class GrantMachine(RuleBasedStateMachine):
 
     @rule(person=st.sampled_from(PEOPLE))
     def sign_out(self, person: str) -> None:
-        self.perform(SignOut(f"sid of {person}"))
+        self.perform(SignOut(f"sid of {person}", person))
 
     @rule(person=st.sampled_from(PEOPLE))
     def change_password(self, person: str) -> None:
@@ -513,7 +513,7 @@ class GrantMachine(RuleBasedStateMachine):
         try:
             match act:
                 case SignOut():
-                    await end_session(authority, act.sid, "usr_ada")
+                    await end_session(authority, act.sid, act.subject)
                     return "ok", None
                 case Revoke():
                     await revoke(authority, await node.client(act.by), self.tokens[act.grant, act.generation])

@@ -41,9 +41,10 @@ class Revoke:
 
 @dataclass(frozen=True)
 class SignOut:
-    """A browser session ends."""
+    """A browser session of ``subject`` ends."""
 
     sid: str
+    subject: str
 
 
 Act = Redeem | Refresh | Revoke | SignOut

@@ -108,8 +108,8 @@ async def _connected(url: str, password: str | None) -> AsyncIterator[Connection
 async def _keep_history(connection: Connection) -> None:
     try:
         await connection.run(_HISTORY)
-    except (asyncpg.UniqueViolationError, asyncpg.DuplicateTableError):
-        return  # another node made it at the same moment
+    except (asyncpg.UniqueViolationError, asyncpg.DuplicateTableError, asyncpg.DuplicateObjectError):
+        return  # another node made it at the same moment; which of them is said depends on how close the two are
 
 
 async def _patiently(connection: Connection, step: Migration, now: int) -> bool:
