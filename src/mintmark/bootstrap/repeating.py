@@ -33,7 +33,7 @@ async def repeat(
         is_quiet: Whether somebody else says in the log that what it needs is away.
     """
     pause = every
-    while True:
+    while not _is_cancelled():
         await _wait(pause, wake)
         pause = _TRY_AGAIN_IN
         try:
@@ -44,6 +44,15 @@ async def repeat(
                 log.warning("store unavailable", during=during, reason=str(problem))
         except Exception as problem:  # the work must go on
             log.exception("upkeep failed", during=during, kind=type(problem).__name__)
+
+
+def _is_cancelled() -> bool:
+    """Tell whether this task was told to end; work may have swallowed that.
+
+    ``asyncio.wait_for`` does before Python 3.12, if what it waits for ends at that moment, and libraries use it.
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def _wait(seconds: float, wake: asyncio.Event | None) -> None:
