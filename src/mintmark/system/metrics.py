@@ -226,9 +226,6 @@ def _feed(authority: Authority, lag: float, behind: int | None) -> Iterator[Metr
     yield CounterMetricFamily(
         "mintmark_revocations_reapplied", "Revocations that this node gave the database back", denylist.reapplied
     )
-    yield CounterMetricFamily(
-        "mintmark_store_went_back", "How often the database no longer had what this node read last", denylist.log.epoch
-    )
 
 
 def _keys(authority: Authority) -> Iterator[Metric]:
