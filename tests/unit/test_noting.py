@@ -126,11 +126,11 @@ async def test_every_line_says_which_request_it_belongs_to(style: str, monkeypat
     lines = said.getvalue().splitlines()
     if style == "json":
         found = [json.loads(line) for line in lines]
-        assert [(line["event"], line.get("request_id")) for line in found] == [
-            ("at work", "abc-1"),
-            ("refused", "abc-1"),
-            ("request", "abc-1"),
-            ("outside", None),
+        assert [(line["event"], line.get("request_id"), line.get("address")) for line in found] == [
+            ("at work", "abc-1", "192.0.2.7"),
+            ("refused", "abc-1", "192.0.2.7"),
+            ("request", "abc-1", "192.0.2.7"),
+            ("outside", None, None),
         ]
         assert found[2] | {"ms": 0, "timestamp": ""} == {
             "event": "request", "level": "debug", "request_id": "abc-1", "path": "/thing", "method": "GET",

@@ -20,7 +20,7 @@ from mintmark.asgi.messages import (
     Send,
     Stream,
 )
-from mintmark.asgi.noting import NOTED, log, request_id
+from mintmark.asgi.noting import NOTED, client_address, log, request_id
 
 __all__ = [
     "CUT_OFF",
@@ -39,6 +39,7 @@ __all__ = [
     "Scope",
     "Send",
     "Stream",
+    "client_address",
     "endpoint",
     "log",
     "request_id",

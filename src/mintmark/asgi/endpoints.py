@@ -19,7 +19,7 @@ from mintmark.asgi.messages import (
     Send,
     Stream,
 )
-from mintmark.asgi.noting import Noting, id_of, log, request_id
+from mintmark.asgi.noting import Noting, address_of, client_address, id_of, log, request_id
 from mintmark.asgi.sending import log_fault, send_reply, send_stream
 from mintmark.authority.meter import Meter
 from mintmark.authority.ports import StoreUnavailableError
@@ -74,7 +74,7 @@ def endpoint(
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         began = perf_counter()
         identity = id_of(scope["headers"])
-        outside = request_id.set(identity)
+        outside, from_outside = request_id.set(identity), client_address.set(address_of(scope))
         try:
             reply, error = await table.answer(scope, receive)
             noting.note(scope, 200 if isinstance(reply, Stream) else reply.status, error, perf_counter() - began)
@@ -93,6 +93,7 @@ def endpoint(
             return
         finally:
             request_id.reset(outside)
+            client_address.reset(from_outside)
 
     return Endpoint(application)
 
@@ -158,14 +159,13 @@ async def _read(scope: Scope, receive: Receive) -> Incoming:
     if len(query) > MAX_QUERY_BYTES:
         raise OAuthError("invalid_request", "The request is too large", status=414)
     headers = tuple(scope["headers"])
-    client = scope.get("client")
     return Incoming(
         scope["method"],
         scope["path"],
         query,
         headers,
         await _body(receive),
-        client[0] if client else "unknown",
+        address_of(scope),
         partial(_is_awaited, receive),
     )
 

@@ -17,6 +17,9 @@ from mintmark.authority.meter import Meter
 request_id: Final[ContextVar[str]] = ContextVar("mintmark request id", default="")
 """Of the request that this task answers; empty outside."""
 
+client_address: Final[ContextVar[str]] = ContextVar("mintmark client address", default="")
+"""Whence the request comes that this task answers, as far as proxies are trusted; empty outside."""
+
 NOTED: Final = "mintmark.noted"
 """Key of the ASGI scope: whoever wraps the application and puts a dictionary there finds in it how a request ended."""
 
@@ -32,6 +35,12 @@ _BEGINNING: Final = secrets.token_hex(4)
 _NUMBERS: Final = count(1)
 
 log = structlog.get_logger("mintmark.http")
+
+
+def address_of(scope: Scope) -> str:
+    """Return whence a request comes; ``unknown`` where there is no address, as on a Unix socket."""
+    client = scope.get("client")
+    return client[0] if client else "unknown"
 
 
 def id_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
@@ -68,6 +77,5 @@ class Noting:
             log.debug("request", **self._line(scope, status, error, seconds))
 
     def _line(self, scope: Scope, status: int, error: str, seconds: float) -> dict[str, str | int | float]:
-        client = scope.get("client")
         line = {"path": self._path, "method": scope["method"], "status": status, "ms": round(seconds * 1000, 1)}
-        return line | {"address": client[0] if client else "unknown"} | ({"error": error} if error else {})
+        return line | {"address": address_of(scope)} | ({"error": error} if error else {})

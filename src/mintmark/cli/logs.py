@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import structlog
 
-from mintmark.asgi import request_id
+from mintmark.asgi import client_address, request_id
 
 _LEVELS: Final = {name: getattr(logging, name.upper()) for name in ("debug", "info", "warning", "error", "critical")}
 
@@ -22,10 +22,11 @@ class _Forward(logging.Handler):
         structlog.get_logger(record.name).log(record.levelno, record.getMessage(), **detail)
 
 
-def _with_request_id(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Say which request a line belongs to, whoever wrote it."""
+def _with_request(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Say which request a line belongs to and whence that came, whoever wrote the line."""
     if identity := request_id.get():
         line["request_id"] = identity
+        line.setdefault("address", client_address.get())
     return line
 
 
@@ -45,7 +46,7 @@ def configure(level: str, style: str) -> None:
         )
     )
     processors: list[Any] = [
-        _with_request_id,
+        _with_request,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Final
 
-from mintmark.asgi import Headers, Incoming, Reply
+from mintmark.asgi import Headers, Incoming, Reply, log
 from mintmark.authority.authorize import AuthorizationError, AuthorizationRequest, read
 from mintmark.authority.checks.claims import values_asked
 from mintmark.authority.core import Authority
@@ -64,6 +64,8 @@ async def login(authority: Authority, incoming: Incoming) -> Reply:
         cookie=cookie_of(authority.policy, incoming),
     )
     if isinstance(outcome, NotSignedIn):
+        # Not the email: people type their password there now and then.
+        log.info("sign-in failed", why="too many attempts" if outcome.retry_after else "wrong email or password")
         return _page(authority, browser_of(authority, incoming), visit, email=email, refusal=_refusal(outcome))
     after = steps.after_sign_in(visit.parameters)
     path = steps.ACCOUNT if visit.request is None else steps.with_query(steps.AUTHORIZE, after)

@@ -2,6 +2,7 @@ import html
 import re
 
 import pytest
+from structlog.testing import capture_logs
 from tests.protocol.pages.visiting import (
     EMAIL,
     action,
@@ -101,6 +102,16 @@ async def test_wrong_unknown_disabled_and_empty_look_the_same(mint: Installation
         seen.add((response.status_code, problem(response), len(response.headers.get_list("set-cookie"))))
     assert seen == {(400, "The email or the password is not right. Check both and try again.", 0)}
     assert (await try_password(mint.http())).status_code == 303
+
+
+@pytest.mark.spec("invariant I8")
+async def test_a_failure_is_logged_without_what_was_typed(mint: Installation) -> None:
+    """People type their password into the field above now and then."""
+    with capture_logs() as lines:
+        await try_password(mint.http(), email="correct horse battery staple", password="wrong")
+        location(await try_password(mint.http()), at="/account")
+    assert [line["why"] for line in lines if line["event"] == "sign-in failed"] == ["wrong email or password"]
+    assert "horse" not in str(lines)
 
 
 async def test_a_failure_keeps_the_email_and_the_request_but_not_the_password(mint: Installation) -> None:
