@@ -8,6 +8,7 @@ used, whatever the environment says: a proxy would see, or be, the authority. Re
 import contextlib
 import http.client
 import io
+import math
 import os
 import socket
 import ssl
@@ -22,6 +23,8 @@ _MAX_IDLE: Final = 8
 # Load balancers forget idle connections without a word after minutes; asking on such a one costs a whole timeout.
 _MAX_IDLE_SECONDS: Final = 30
 _PIECE: Final = 65536
+_SLACK: Final = 0.02
+"""Seconds by which a deadline may be missed."""
 _MAX_LENGTH_DIGITS: Final = 18
 
 # OpenSSL's X509_V_ERR_*; everything else is a chain that ends in no authority we trust.
@@ -189,6 +192,8 @@ class _Connection:
         self.has_heard = False
         self._has_ended = False
         self._sock = sock
+        # As it was told to the kernel; infinite: unknown.
+        self._timeout = math.inf
         self._clock = clock
         self._pid = os.getpid()
 
@@ -197,7 +202,7 @@ class _Connection:
         self.has_heard = False
         unsent = memoryview(octets)
         while unsent:
-            self._sock.settimeout(_left(self._clock, self.deadline))
+            self._limit()
             unsent = unsent[self._sock.send(unsent) :]
         # All it ever does with the socket is to call makefile().
         response = http.client.HTTPResponse(cast("socket.socket", self), method=method)
@@ -214,7 +219,7 @@ class _Connection:
 
     def receive_into(self, buffer: Any) -> int:
         """Wait for octets, at most until the deadline."""
-        self._sock.settimeout(_left(self._clock, self.deadline))
+        self._limit()
         count = self._sock.recv_into(buffer)
         self.has_heard = self.has_heard or count > 0
         self._has_ended = count == 0
@@ -224,9 +229,21 @@ class _Connection:
         """Let the deadline be that many seconds from now."""
         self.deadline = self._clock.uptime() + seconds
 
+    def _limit(self) -> None:
+        """Let what the socket does next end at the deadline, within `_SLACK`.
+
+        On a stream the deadline is postponed again and again and stays as far away: a system call less for each event,
+        and one occasion less to lose the interpreter's lock.
+        """
+        seconds = _left(self._clock, self.deadline)
+        if abs(seconds - self._timeout) > _SLACK:
+            self._sock.settimeout(seconds)
+            self._timeout = seconds
+
     def is_quiet(self) -> bool:
         """Whether nothing came since the last answer: neither the end nor what nobody asked for."""
         self._sock.settimeout(0)
+        self._timeout = math.inf
         try:
             # Below TLS, where looking changes nothing.
             socket.socket.recv(self._sock, 1, socket.MSG_PEEK)
