@@ -27,6 +27,20 @@ def developing(tmp_path: Path, *args: str) -> Iterator[tuple[Process, int]]:
         yield process, port
 
 
+@contextmanager
+def taken_above() -> Iterator[int]:
+    """Take a port; yield the free one which is two below."""
+    while True:
+        port = free_port()
+        try:
+            taken = socket.create_server(("127.0.0.1", port + 2))
+        except OSError:
+            continue
+        with taken:
+            yield port
+            return
+
+
 def fetch(url: str) -> tuple[int, bytes]:
     with build_opener(ProxyHandler({})).open(url, timeout=5) as response:
         return response.status, response.read()
@@ -80,14 +94,12 @@ def test_the_line_to_refresh_gets_the_same_refresh_token_twice(tmp_path: Path) -
 
 
 def test_the_api_moves_on_where_its_port_is_taken(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1] - 2
-        with started(tmp_path, "dev", "--port", str(port)) as process:
-            process.read_until(READY)
-            where = re.search(r"answers at http://127\.0\.0\.1:(\d+)/orders", process.shown)
-            assert where is not None
-            assert int(where[1]) > port + 2
-            assert pasted(*lines_of(process.shown)[:1])[0].endswith(" 200")
+    with taken_above() as port, started(tmp_path, "dev", "--port", str(port)) as process:
+        process.read_until(READY)
+        where = re.search(r"answers at http://127\.0\.0\.1:(\d+)/orders", process.shown)
+        assert where is not None
+        assert int(where[1]) > port + 2
+        assert pasted(*lines_of(process.shown)[:1])[0].endswith(" 200")
 
 
 def test_what_the_banner_says_works(tmp_path: Path) -> None:
