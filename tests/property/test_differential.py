@@ -16,7 +16,8 @@ import joserfc.jwt
 import jwt as pyjwt
 import pytest
 from joserfc.errors import JoseError as JoserfcError
-from tests.property.mutations import ALGS, CLAIMS, LEEWAY, NOW, Forge, corpus
+from tests.property.forge import ALGS, CLAIMS, LEEWAY, NOW, Forge
+from tests.property.mutations import corpus
 from tests.support.issuers import API, Authority, Network, verifier
 from tests.support.telling import tell
 from tests.support.verifying import ISSUER, FakeClock

@@ -1,113 +1,29 @@
 """One file, from any database into any other: all of it or nothing."""
 
 import asyncio
-import hashlib
 import io
-import json
-from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.storage.moved import KINDS, Database, PostgreSQLDatabase, SQLiteFile, make
-from tests.storage.store_things import (
-    NOW,
-    client,
-    consent,
-    event,
-    grant,
-    refreshed,
-    resource,
-    revocation,
-    role,
-    secret,
-    session,
-    signing_key,
-    step,
-    user,
-)
+from tests.storage.moved import Database, PostgreSQLDatabase, SQLiteFile
+from tests.storage.moving_things import exported, file, fill, filled, forged, source, taken, target
+from tests.storage.store_things import NOW, event, grant, refreshed, revocation
 from tests.support.installation import Installation, install
 from tests.support.pgbouncer import pgbouncer
 from tests.support.postgres import PostgreSQL
 from tests.support.world import FixedClock, SeededRandomness
 
 from mintmark import bootstrap
-from mintmark.authority.ports import AlreadyExistsError, GrantSelector, Store
+from mintmark.authority.ports import AlreadyExistsError, Store
 from mintmark.authority.wrapping import MasterKeys
 from mintmark.storage import moving
 from mintmark.storage.moving import TABLES, Export, ExportError, NotEmptyError, Table
 from mintmark.storage.schema import UnknownSchemaError
 
+__all__ = ["file", "source", "target"]
+
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(params=KINDS)
-def source(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
-    """A database to move from."""
-    return make(request, request.param, tmp_path / "source.sqlite3")
-
-
-@pytest.fixture(params=KINDS)
-def target(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
-    """An empty database to move to."""
-    return make(request, request.param, tmp_path / "target.sqlite3")
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> SQLiteFile:
-    """A SQLite file to move from, where it does not matter what kind it is."""
-    return SQLiteFile(tmp_path / "any.sqlite3")
-
-
-async def fill(store: Store) -> None:
-    """Store some of everything, with every column set and every column unset."""
-    for each in (client(), client("späť 🦊", secret_digests=("d",), disabled_at=NOW)):
-        await store.clients.add(each)
-    await store.resources.add(resource())
-    await store.roles.add(role())
-    await store.users.add(user(email="Ada@Example.com"))
-    await store.grants.add(grant("code"), event())
-    await store.grants.add(refreshed("old", sid=None, replays=2), event())
-    await store.grants.advance(step("old", expected=1, generation=2**31 - 1))
-    await store.grants.add(refreshed("ended"), event())
-    await store.grants.end(
-        GrantSelector(id=refreshed("ended").id), reason="reuse", at=NOW, audit=event(gid="g", subject="usr_ada")
-    )
-    await store.sessions.add(session(), replaces=None, audit=event(client_id="shop", detail={"n": 1, "text": "ü\n"}))
-    await store.consents.put(consent(claims=("email",)), event())
-    keys = [signing_key("k1", retired_at=NOW + 9, removed_at=NOW + 10, compromised=True), signing_key("k2")]
-    await store.keys.change([], keys, revocations=[revocation("k1", kind="kid")], audit=event())
-    await store.keys.add_server_secret(secret())
-    for number in range(12):  # more than nine: their order is that of numbers, not of texts
-        await store.revocations.add(revocation(f"jti{number}"), event(f"revoked {number}"))
-    await store.revocations.add(revocation("usr_ada", kind="sub", before=NOW), event("last"))
-
-
-async def filled(database: Database) -> bytes:
-    """Fill a database and return its export."""
-    await database.on_store(fill)
-    return await exported(database)
-
-
-async def exported(database: Database, progress: moving.Progress = lambda *_: None) -> bytes:
-    file = io.BytesIO()
-    async with database.reading() as source:
-        await moving.export(source, file, issuer="https://id.example", now=NOW, progress=progress)
-    return file.getvalue()
-
-
-async def taken(database: Database, content: bytes) -> None:
-    """Take an export into a database."""
-    async with database.writing() as target:
-        await moving.load(Export(io.BytesIO(content)), target, progress=lambda *_: None)
-
-
-def forged(content: bytes, change: Callable[[list[bytes]], Sequence[bytes]]) -> bytes:
-    """Return an export with other lines and a last line that fits them."""
-    *lines, last = content.splitlines(keepends=True)
-    changed = b"".join(change(lines))
-    return changed + json.dumps(json.loads(last) | {"sha256": hashlib.sha256(changed).hexdigest()}).encode()
 
 
 async def test_every_row_arrives_as_it_was(source: Database, target: Database) -> None:
@@ -216,95 +132,6 @@ async def test_keys_are_in_it_only_as_they_are_stored(mint: Installation, file: 
     assert read == (secrets, keys)
     assert b'"d"' not in content
     assert b"PRIVATE" not in content
-
-
-@pytest.mark.parametrize("missing", ["a byte", "a line", "half"])
-async def test_a_file_that_was_cut_short_is_refused(file: SQLiteFile, missing: str) -> None:
-    content = await filled(file)
-    kept = {"a byte": len(content) - 2, "a line": content[:-1].rindex(b"\n") + 1, "half": len(content) // 2}[missing]
-    with pytest.raises(ExportError, match="ends before its last line"):
-        Export(io.BytesIO(content[:kept]))
-    Export(io.BytesIO(content))
-
-
-async def test_no_shorter_file_is_whole(file: SQLiteFile) -> None:
-    content = await exported(file)
-    for length in range(len(content) - 1):  # the last line end says nothing
-        with pytest.raises(ExportError):
-            Export(io.BytesIO(content[:length]))
-
-
-async def test_a_file_that_was_changed_is_refused(file: SQLiteFile) -> None:
-    content = await filled(file)
-    for changed in (
-        content.replace(b"usr_ada", b"usr_eve", 1),
-        content.replace(b'["k2"', b'["k3"', 1),
-        b"".join(line for line in content.splitlines(keepends=True) if b"editor" not in line),
-        content.replace(b'"sha256":"', b'"sha256":"0', 1),
-    ):
-        assert changed != content
-        with pytest.raises(ExportError, match="changed or damaged"):
-            Export(io.BytesIO(changed))
-
-
-@pytest.mark.parametrize(
-    "content", [b"", b"\n", b"{}\n{}\n", b"SQLite format 3\0" * 999, b"[1]\n", b'{"mintmark_export":']
-)
-def test_another_file_is_refused(content: bytes) -> None:
-    with pytest.raises(ExportError, match="no export of mintmark"):
-        Export(io.BytesIO(content))
-
-
-async def test_a_newer_format_is_refused_with_what_to_do(file: SQLiteFile) -> None:
-    newer = (await exported(file)).replace(
-        b'{"mintmark_export":1,"made_by":"', b'{"mintmark_export":2,"made_by":"9.', 1
-    )
-    with pytest.raises(ExportError, match=r"has format 2.*made by mintmark 9\..*with that version or a later one"):
-        Export(io.BytesIO(newer))
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "named"),
-    [
-        (b'"table":"roles"', b'"table":"teams"', r"teams \(name, document\)"),
-        (b'"columns":["name","document"]', b'"columns":["name","document","colour"]', "colour"),
-        (b'"columns":["name","document"]', b'"columns":["document","name"]', "document, name"),
-    ],
-)
-async def test_what_only_a_newer_version_knows_is_refused_by_its_name(
-    file: SQLiteFile, old: bytes, new: bytes, named: str
-) -> None:
-    content = await exported(file)
-    newer = forged(content, lambda lines: [line.replace(old, new) for line in lines])
-    with pytest.raises(ExportError, match=named):
-        list(Export(io.BytesIO(newer)).batches())
-    assert list(Export(io.BytesIO(forged(content, lambda lines: lines))).batches()) == []
-
-
-async def test_an_earlier_version_knew_fewer_columns(file: SQLiteFile) -> None:
-    """They are left to the defaults of the schema."""
-    content = await exported(file)
-    older = forged(
-        content,
-        lambda lines: [
-            line.replace(b'["subject","email_key","document"]', b'["subject","email_key"]')
-            + (b'["usr_ada","ada@example.com"]\n' if b'"table":"users"' in line else b"")
-            for line in lines
-        ],
-    )
-    ((table, columns, rows),) = Export(io.BytesIO(older)).batches()
-    assert (table.name, columns, rows) == ("users", ("subject", "email_key"), [("usr_ada", "ada@example.com")])
-    assert table.insert(columns) == 'INSERT INTO users ("subject", "email_key") VALUES (?1, ?2)'
-
-
-@pytest.mark.parametrize("row", [b'["usr_ada", "a@b"]\n', b'[1, "a@b", "{}"]\n', b"[\n", b'["usr_ada", "a@b", null]\n'])
-async def test_a_row_of_the_wrong_shape_is_refused(file: SQLiteFile, row: bytes) -> None:
-    content = await exported(file)
-    wrong = forged(content, lambda lines: [line + (row if b'"table":"users"' in line else b"") for line in lines])
-    with pytest.raises(ExportError, match=r"line \d+ is none"):
-        list(Export(io.BytesIO(wrong)).batches())
-    with pytest.raises(ExportError, match="line 2 is none"):
-        list(Export(io.BytesIO(forged(content, lambda lines: [lines[0], row, *lines[1:]]))).batches())
 
 
 @pytest.mark.parametrize("table", TABLES, ids=[table.name for table in TABLES])
