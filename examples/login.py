@@ -72,4 +72,5 @@ app = Starlette(
 )
 
 if __name__ == "__main__":
+    print(f"Open http://127.0.0.1:{PORT}")  # noqa: T201 - for who has just started it
     uvicorn.run(app, host="127.0.0.1", port=PORT, log_level="warning")

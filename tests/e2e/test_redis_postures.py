@@ -10,19 +10,26 @@ from typing import Any
 import httpx
 import pytest
 from pydantic import SecretBytes, SecretStr
+from structlog.testing import capture_logs
+from tests.storage.store_things import event
 from tests.support.redis import RedisServer, redis_server
 
 from mintmark import bootstrap
 from mintmark.authority import login
 from mintmark.authority.core import Authority
 from mintmark.authority.people import create_user
+from mintmark.authority.ports import StoreUnavailableError
+from mintmark.bootstrap.hearing import hearing
 from mintmark.config import ConfigError, Settings
-from mintmark.storage.redis import RedisConnection
+from mintmark.oauth.revocations import Revocation, RevocationKind
+from mintmark.storage.redis import RedisConnection, RedisRevocationStream
+from mintmark.storage.redis.nodes import prefix_of
 from mintmark.system.clock import SystemClock, SystemRandomness
 
 pytestmark = pytest.mark.slow
 
 EMAIL, PASSWORD = "ada@example.com", "correct horse battery staple"
+ISSUER = "https://id.example"
 NO_HANGING = 60
 """Seconds within which whatever does not hang is over, on any machine."""
 
@@ -37,9 +44,11 @@ def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def settings_of(folder: Path, redis: str, **more: Any) -> Settings:
     database = str(folder / "authority.sqlite3")
-    return Settings(
-        issuer="https://id.example", database=database, redis=redis, master_key=SecretBytes(bytes(32)), **more
-    )
+    return Settings(issuer=ISSUER, database=database, redis=redis, master_key=SecretBytes(bytes(32)), **more)
+
+
+def lost(kind: RevocationKind, value: str) -> Revocation:
+    return Revocation(kind=kind, value=value, expires_at=SystemClock().now() + 900)
 
 
 @contextlib.asynccontextmanager
@@ -149,6 +158,63 @@ async def test_a_node_starts_without_its_redis(tmp_path: Path, redis: RedisServe
         await until_ready(authority)
 
 
+@pytest.mark.parametrize(
+    ("command", "key", "words"),
+    [
+        ("SET", "revocations", ["x"]),
+        ("LPUSH", "revocations:epoch", ["x"]),
+        ("SET", "revocations:epoch", ["a b"]),
+        ("LPUSH", "revocations:whole", ["x"]),
+        ("XADD", "revocations", ["*", "kind", "jti", "value", "v"]),
+        ("XADD", "revocations", ["*", "kind", "jti", "value", "v", "before", "", "exp", "9" * 20]),
+        ("XADD", "revocations", ["*", "kind", "kid", "value", "v\udcff", "before", "", "exp", "9" * 10]),
+    ],
+)
+async def test_a_node_starts_whatever_is_in_its_redis(
+    tmp_path: Path, redis: RedisServer, command: str, key: str, words: list[str]
+) -> None:
+    redis.cli(command, prefix_of(ISSUER) + key, *words)
+    with capture_logs() as lines:
+        async with node(settings_of(tmp_path, redis.url)) as authority, hearing(authority):
+            await authority.store.revocations.add(lost("jti", "a token"), event())
+            async with asyncio.timeout(NO_HANGING):
+                while not authority.denylist.revokes({"jti": "a token"}, "k"):  # noqa: ASYNC110 - only the node knows
+                    await asyncio.sleep(0.05)
+            assert (await ready(authority))[0] == 200
+            assert len(authority.denylist) == 1
+    said = [line["event"] for line in lines]
+    assert "upkeep failed" not in said
+    assert "starts before the store knows all revocations" not in said
+    assert said.count("redis does not answer") <= 1
+
+
+async def until_published(url: str, values: set[str]) -> None:
+    connection = RedisConnection(url, issuer=ISSUER)
+    stream = RedisRevocationStream(connection)
+    async with asyncio.timeout(NO_HANGING):
+        while True:
+            with contextlib.suppress(StoreUnavailableError):
+                if {entry.value for entry in (await stream.after("", 0))[1]} == values:
+                    break
+            await asyncio.sleep(0.05)
+    await connection.close()
+
+
+@pytest.mark.spec("invariant I11")
+async def test_a_redis_that_comes_back_with_old_data_soon_has_all_of_it(tmp_path: Path) -> None:
+    with redis_server(tmp_path / "redis") as server:
+        async with node(settings_of(tmp_path, server.url)) as authority, hearing(authority):
+            await authority.store.revocations.add(lost("jti", "one"), event())
+            await until_published(server.url, {"one"})
+            assert server.cli("SAVE") == "OK"
+            await authority.store.revocations.add(lost("jti", "two"), event())
+            await authority.store.revocations.add(lost("gid", "three"), event())
+            await until_published(server.url, {"one", "two", "three"})
+            server.restart()
+            await until_published(server.url, {"one", "two", "three"})
+            await until_ready(authority)
+
+
 async def test_the_password_is_taken_from_its_own_setting(tmp_path: Path) -> None:
     with redis_server(tmp_path / "redis", password="correct horse") as server:
         for password, is_degraded in (("correct horse", False), ("wrong horse", True)):
@@ -169,7 +235,7 @@ async def test_the_package_is_asked_for_where_it_is_missing(tmp_path: Path, monk
     for name in [name for name in sys.modules if f"{name}.".startswith(("mintmark.storage.redis.", "redis."))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "meta_path", [NoRedis(), *sys.meta_path])
-    with pytest.raises(ConfigError, match=r"pip install 'mintmark\[redis\]'"):
+    with pytest.raises(ConfigError, match="the extra `redis`"):
         async with node(settings_of(tmp_path, "redis://redis.example")):
             pass
     async with node(settings_of(tmp_path, "")) as authority:

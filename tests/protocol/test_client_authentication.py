@@ -11,8 +11,9 @@ from tests.protocol.answers import assert_error, assert_tokens
 from tests.protocol.inhabitants import client_of
 from tests.support.installation import PREFIX, Installation
 
-from mintmark.authority.client_authentication import digest_of
+from mintmark.authority.client_authentication import digest_of, read_credentials
 from mintmark.authority.registration import rotate_secret, set_client_disabled
+from mintmark.oauth.errors import OAuthError
 
 ENDPOINTS = ["/token", "/revoke", "/introspect"]
 FORM = {"grant_type": "client_credentials", "token": "x"}
@@ -84,6 +85,16 @@ async def test_malformed_credentials_are_refused(mint: Installation, path: str, 
     response = await send(mint, path, {}, {"authorization": header})
     assert_error(response, "invalid_client", 401)
     assert (await send(mint, path, {}, basic("service", mint.secrets["service"]))).status_code == 200
+
+
+@pytest.mark.spec("T02")
+@pytest.mark.parametrize("encoded", [b"%00:x", b"a%00b:x", b"a:%00", b"\0:x"])
+def test_an_octet_that_no_database_takes_is_no_credential(encoded: bytes) -> None:
+    """It would be a fault of ours that anybody may cause."""
+    with pytest.raises(OAuthError) as refusal:
+        read_credentials(["Basic " + base64.b64encode(encoded).decode()], {}, "192.0.2.1")
+    assert (refusal.value.error, refusal.value.detail) == ("invalid_client", "malformed Basic credentials")
+    assert read_credentials(["Basic " + base64.b64encode(b"a:x").decode()], {}, "192.0.2.1").client_id == "a"
 
 
 @pytest.mark.spec("T03", "RFC 6749 §2.3")

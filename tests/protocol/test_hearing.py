@@ -214,6 +214,26 @@ async def test_a_stream_that_lost_everything_is_told_everything_again(
     await until(lambda: knows(two, "c"))
 
 
+async def test_a_stream_that_went_back_is_told_what_it_lost(
+    mint: Installation, stream: FakeStream, running: AsyncExitStack
+) -> None:
+    """A node that was told by it, and one that read the store; what comes afterwards is heard of."""
+    troubled = TroubledStore(mint.authority.store)
+    two = await node(mint, stream, troubled)
+    await running.enter_async_context(hearing(two.authority))
+    for value in "ab":
+        await mint.authority.store.revocations.add(lost(value), event())
+    await until(lambda: len(stream.published) == 2)
+    troubled.troubles["revocations.after"] = AWAY
+    await stream.publish([lost("c")])
+    await until(lambda: knows(two, "c"))
+    stream.go_back(1)
+    await until(lambda: {entry.value for entry in stream.published} == set("abc"))
+    await until(lambda: stream._is_whole)
+    await stream.publish([lost("d")])
+    await until(lambda: knows(two, "d"))
+
+
 async def test_what_the_store_does_not_have_is_published_again_from_memory(
     mint: Installation, stream: FakeStream, running: AsyncExitStack
 ) -> None:
@@ -350,6 +370,28 @@ async def test_a_node_starts_although_nothing_can_be_written_back(
     troubled.troubles = {}
     await until(lambda: fresh.authority.denylist.reapplied == 1)
     assert await stored(store) == ["lost"]
+
+
+@pytest.mark.parametrize("where", ["stream", "store"])
+async def test_a_node_starts_whatever_it_stumbles_over(
+    mint: Installation,
+    stream: FakeStream,
+    running: AsyncExitStack,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+) -> None:
+    """The tasks try again. Only the kind of the problem is told: its text may be anybody's."""
+    fresh, problem = await node(mint, stream), failing(ValueError("hunter2"))
+    with capture_logs() as logs, monkeypatch.context() as patches:
+        if where == "stream":
+            patches.setattr(stream, "after", lambda *_: problem())
+        else:
+            patches.setattr(module, "reapply", lambda *_: problem())
+        await running.enter_async_context(hearing(fresh.authority))
+    assert (logs[0]["event"], logs[0]["kind"]) == ("starts before the store knows all revocations", "ValueError")
+    assert "hunter2" not in str(logs[0])
+    await stream.publish([lost()])
+    await until(lambda: fresh.authority.denylist.reapplied == 1)
 
 
 async def test_what_the_clock_made_a_node_forget_it_reads_again(

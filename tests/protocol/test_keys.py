@@ -8,7 +8,7 @@ from typing import Any
 
 import jwt as pyjwt
 import pytest
-from tests.protocol.answers import assert_tokens, part
+from tests.protocol.answers import assert_error, assert_tokens, part
 from tests.support.installation import ISSUER, Installation, install
 from tests.support.world import FixedClock, SeededRandomness
 
@@ -18,6 +18,7 @@ from mintmark.authority.model import AuditEvent
 from mintmark.authority.policy import Policy
 from mintmark.authority.ports import Store
 from mintmark.authority.wrapping import MasterKeys
+from mintmark.oauth.revocations import Revocation
 from mintmark.storage.sqlite import SQLiteStore
 
 JWKS = "/.well-known/jwks.json"
@@ -195,3 +196,26 @@ async def test_two_nodes_that_start_at_once_agree_on_the_keys(store: Store) -> N
     for node, checker in (both, both[::-1]):
         kid = node.authority.keyring.signing_key("ES256", clock.now()).kid
         assert kid in (await jwks_of(checker))[0]
+
+
+@pytest.mark.spec("invariant I7")
+async def test_a_node_that_has_heard_of_a_retirement_signs_with_that_key_no_more(mint: Installation) -> None:
+    """It hears at once, and reads the keys a second later: what it signed in between would be dead when it is sent."""
+    mint.clock.advance(86400)  # the standby key has been published for long enough
+    other = await mint.node()
+    kid = part(await issue(other), 0)["kid"]
+    retired = await keyring.retire_emergency(mint.authority.keyring, mint.authority.store, mint.clock, kid)
+    assert retired is not None
+    await other.authority.denylist.pull(other.authority.store)
+    token = await issue(other)
+    assert part(token, 0)["kid"] != kid
+    answer = await mint.post("/introspect", "service", token=token)
+    assert answer.json()["active"] is True
+
+
+@pytest.mark.spec("invariant I7", "invariant I4")
+async def test_while_the_database_says_that_a_retired_key_signs_nothing_is_signed(mint: Installation) -> None:
+    """As one that went back in time does until the retirement is written back."""
+    kid = part(await issue(mint), 0)["kid"]
+    mint.authority.denylist.hear([Revocation(kind="kid", value=kid, expires_at=mint.clock.now() + 900)])
+    assert_error(await mint.post("/token", "service", grant_type="client_credentials"), "temporarily_unavailable", 503)

@@ -12,6 +12,7 @@ from tests.support.installation import Installation, install
 
 from mintmark.authority import keyring as keyrings
 from mintmark.authority.keys import active
+from mintmark.authority.model import AuditEvent
 from mintmark.authority.people import sign_out_everywhere
 from mintmark.authority.ports import StoreUnavailableError
 from mintmark.authority.reapplying import EVENT, SWEPT_EARLY, reapply
@@ -209,6 +210,28 @@ async def test_what_names_no_grant_is_kept_all_the_same(mint: Installation, valu
     assert await stored(mint) == [("gid", value)]
     assert await reapplied(mint) == [{"kind": "gid", "value": value}]
     assert (await mint.node()).authority.denylist.has_ended(value)
+
+
+async def test_an_entry_that_no_store_takes_holds_up_none_of_the_others(mint: Installation) -> None:
+    """As one of a stream that somebody else wrote to: PostgreSQL takes no number of 65 bits, and no octet 0."""
+    until = mint.clock.now() + 900
+    odd = Revocation(kind="jti", value="odd", expires_at=until)
+    mint.authority.denylist.hear([odd, Revocation(kind="jti", value="sound", expires_at=until)])
+    await mint.authority.catch_up()
+    add = mint.authority.store.revocations.add
+
+    async def refuse_odd(revocation: Revocation, audit: AuditEvent) -> None:
+        if revocation.value == "odd":
+            raise ValueError(revocation.value)
+        await add(revocation, audit)
+
+    mint.authority.store.revocations.add = refuse_odd  # type: ignore[method-assign]
+    with pytest.raises(ValueError, match="odd"):
+        await reapply(mint.authority)
+    assert await stored(mint) == [("jti", "sound")]
+    assert mint.authority.denylist.forgotten == {}
+    assert await reapply(mint.authority) == 0
+    assert mint.authority.denylist.revokes({"jti": "odd"}, "any")
 
 
 @pytest.mark.parametrize("left", [-1, 0, 1])

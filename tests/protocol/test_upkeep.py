@@ -95,7 +95,7 @@ async def test_a_leader_that_stops_gives_the_lease_up_and_the_next_does_not_wait
 
 
 async def test_chores_give_the_lease_up_when_they_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mintmark.bootstrap.working._CATCH_UP_EVERY", 0.0)
+    monkeypatch.setattr("mintmark.bootstrap.working._LOOK_EVERY", 0.0)
     store = MemoryStore()
     one = await node(store, Time(), "one")
     async with bootstrap.chores(one.authority, cleanup_interval=60, cleanup_batch=10), asyncio.timeout(10):
@@ -150,7 +150,7 @@ async def test_a_renewal_whose_outcome_nobody_knows_loses_no_lease(does_the_work
     one = await node(store.as_store(), time, "one")
     await one.tick()
     time.at += RENEW_EVERY
-    store.watch(fail_at=3, does_the_work=does_the_work)
+    store.watch(fail_at=1, does_the_work=does_the_work)
     with pytest.raises(StoreUnavailableError):
         await one.tick()
     assert store.calls[-1] == "leases.put"

@@ -171,3 +171,27 @@ async def test_a_table_that_stays_in_use_ends_the_attempt(
         with pytest.raises(StoreUnavailableError, match="lock timeout"):
             await migrate(url, now=NOW, steps=further("ALTER TABLE clients ADD COLUMN more TEXT;"))
     assert (await history(other))[-1][0] == LATEST
+
+
+FOREIGN = {
+    "the history of another tool": "CREATE TABLE schema_version (installed_rank INT, version TEXT, description TEXT)",
+    "a table that is ours by name": "CREATE TABLE grants (id INT)",
+}
+
+
+@pytest.mark.parametrize("table", FOREIGN)
+async def test_a_database_of_something_else_is_left_alone(url: str, other: Any, table: str) -> None:
+    await other.execute(FOREIGN[table])
+    with pytest.raises(
+        UnknownSchemaError, match=r"it holds tables of something else\. Give mintmark a database of its own"
+    ):
+        await migrate(url, now=NOW)
+    tables = await other.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+    assert {name for (name,) in tables} <= {"grants", "schema_version"}
+
+
+async def test_the_history_of_another_tool_is_no_schema(url: str, other: Any) -> None:
+    await other.execute(FOREIGN["the history of another tool"])
+    for refused in (PostgreSQLStore.open(url), pending(url)):
+        with pytest.raises(UnknownSchemaError, match="a table schema_version that is not mintmark's"):
+            await refused

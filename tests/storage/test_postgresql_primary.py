@@ -1,17 +1,25 @@
 """Which server is used: of those named the one that takes writes, also after that has changed."""
 
 import asyncio
+import io
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from pydantic import SecretBytes
 from tests.storage.store_things import client, event, grant, grant_id, step
 from tests.support.postgres import ROLE, PostgreSQL, free_port, postgresql
 from tests.support.proxy import proxy_to
 
+from mintmark import bootstrap
 from mintmark.authority.ports import StoreUnavailableError
-from mintmark.storage.postgresql import PostgreSQLStore
+from mintmark.bootstrap.moving import export_all
+from mintmark.config import Settings
+from mintmark.storage.moving import TABLES
+from mintmark.storage.postgresql import PostgreSQLStore, moving, pending
 from mintmark.storage.postgresql.dialing import Address
+from mintmark.storage.schema import UnknownSchemaError
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
@@ -75,6 +83,36 @@ async def test_a_standby_alone_is_no_database(primary: PostgreSQL, standby: Post
         await PostgreSQLStore.open(url_of(standby.port))
 
 
+async def test_a_standby_is_good_enough_to_read_all_of_it(primary: PostgreSQL, standby: PostgreSQL) -> None:
+    store = await PostgreSQLStore.open(url_of(primary.port))
+    await store.clients.add(client("moved"))
+    await store.close()
+    await caught_up(primary, standby)
+    assert (await pending(url_of(standby.port)))[1] == []
+    settings = Settings(issuer="https://id.example", database=url_of(standby.port), master_key=SecretBytes(bytes(32)))
+    file = io.BytesIO()
+    await export_all(settings, bootstrap.real_world(), file, lambda *_: None)
+    assert b'["moved",' in file.getvalue()
+    # Of several the primary: a standby may be behind.
+    primary.stop("immediate")
+    with pytest.raises(StoreUnavailableError, match="takes no writes"):
+        await pending(url_of(primary.port, standby.port))
+
+
+async def test_a_role_that_may_only_read_can_look_and_export(primary: PostgreSQL) -> None:
+    primary.execute(f"ALTER ROLE {ROLE} SET default_transaction_read_only = on")
+    assert (await pending(url_of(primary.port)))[1] == []
+    async with moving.reading(url_of(primary.port)) as source:
+        assert [rows async for rows in source.rows(TABLES[0])] == []
+
+
+async def test_what_was_not_migrated_is_not_exported(primary: PostgreSQL) -> None:
+    primary.create_database("bare")
+    with pytest.raises(UnknownSchemaError, match=r"is empty.*mintmark migrate"):
+        async with moving.reading(primary.url("bare")):
+            raise AssertionError
+
+
 @pytest.mark.spec("invariant I4")
 async def test_after_a_failover_the_new_primary_is_found(primary: PostgreSQL, standby: PostgreSQL) -> None:
     store = await PostgreSQLStore.open(url_of(primary.port, standby.port), connections=3)
@@ -134,6 +172,19 @@ async def test_a_password_opens_and_is_never_told(primary: PostgreSQL) -> None:
             await PostgreSQLStore.open(url, password=wrong)
         assert PASSWORD not in "".join(traceback.format_exception(caught.value))
     assert PASSWORD not in repr(Address.of(url, PASSWORD))
+
+
+@pytest.mark.spec("invariant I8")
+@pytest.mark.parametrize("name", ["sslrootcert", "sslcert", "sslkey"])
+async def test_a_file_for_tls_that_is_missing_is_named(tmp_path: Path, name: str) -> None:
+    there, missing = tmp_path / "there.pem", tmp_path / "missing.pem"
+    there.write_text("")
+    files = dict.fromkeys(("sslrootcert", "sslcert", "sslkey"), there) | {name: missing}
+    named = "&".join(f"{each}={path}" for each, path in files.items())
+    url = f"postgresql://{ROLE}@127.0.0.1:{free_port()}/shared?sslmode=verify-full&{named}"
+    with pytest.raises(StoreUnavailableError, match=f"^{name}={missing} cannot be read: No such file") as caught:
+        await PostgreSQLStore.open(url, password=PASSWORD)
+    assert PASSWORD not in "".join(traceback.format_exception(caught.value))
 
 
 async def test_a_refusal_is_told_at_once(primary: PostgreSQL) -> None:

@@ -134,6 +134,6 @@ if __name__ == "__main__":
         processors=[structlog.processors.JSONRenderer()], logger_factory=structlog.PrintLoggerFactory(sys.stdout)
     )
     leadership.LEASE_PATIENCE, leadership.RENEW_EVERY = PATIENCE, PATIENCE / 3  # type: ignore[misc]
-    working._CATCH_UP_EVERY = 0.2  # type: ignore[misc]
+    working._LOOK_EVERY = 0.2  # type: ignore[misc]
     where, ahead, pause_at = sys.argv[1:]
     listening.run(serve(where, int(ahead), pause_at))

@@ -82,7 +82,7 @@ class PlainPasswords:
     async def hash(self, password: str) -> str:
         return f"hash of {password}"
 
-    async def verify(self, password_hash: str | None, password: str) -> bool:
+    async def verify(self, password_hash: str | None, password: str, *, source: str = "") -> bool:
         return password_hash == f"hash of {password}"
 
     async def weakness(self, password: str, words: Sequence[str]) -> str | None:

@@ -1,4 +1,4 @@
-"""Real Redis servers on free loopback ports: one alone, or a cluster of three masters; nothing of them is kept on disk.
+"""Real Redis servers on free loopback ports: one alone, or a cluster of three masters; they keep on disk what is saved.
 
     with redis_server(directory) as server:      # or redis_cluster(directory)
         server.kill(); server.start()            # it comes back empty
@@ -70,7 +70,7 @@ class RedisServer:
         return self._process.pid
 
     def start(self) -> None:
-        """Start it on its port, empty, and wait until it answers."""
+        """Start it on its port, with what was saved, and wait until it answers."""
         for _ in range(3):
             # It does not outlive the tests, however they end.
             command = [_found("setpriv"), "--pdeathsig=KILL", _found("redis-server"), "redis.conf"]
@@ -92,7 +92,7 @@ class RedisServer:
             self._process = None
 
     def restart(self) -> None:
-        """Kill it and start it again: it has forgotten everything."""
+        """Kill it and start it again: it has forgotten everything since ``SAVE``, if there was one."""
         self.kill()
         self.start()
 

@@ -1,4 +1,4 @@
-"""A revocation stream in memory that nodes of one process share, and that can be away, hang, or lose everything."""
+"""A revocation stream in memory that nodes of one process share, and that can be away, hang, lose everything or some of it."""
 
 import asyncio
 from collections.abc import Sequence
@@ -30,6 +30,14 @@ class FakeStream:
         self._table = RevocationTable()
         self._is_whole = False
         self._life += 1
+
+    def go_back(self, count: int) -> None:
+        """Start again with the first ``count`` entries, as a Redis does that was saved then."""
+        kept = self.published[:count]
+        self.lose_everything()
+        self.published = kept
+        for entry in kept:
+            self._table.add(entry.kind, entry.value, entry.before, entry.expires_at)
 
     async def publish(self, entries: Sequence[Revocation]) -> None:
         self._require()

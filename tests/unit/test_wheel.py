@@ -89,5 +89,5 @@ def test_the_command_says_what_it_needs(python: Path, tmp_path: Path) -> None:
     outcome = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert outcome.returncode == 1
     assert "(click)" in outcome.stderr
-    assert 'pip install "mintmark[server]"' in outcome.stderr
+    assert "extra `server`" in outcome.stderr
     assert "Traceback" not in outcome.stderr

@@ -79,7 +79,8 @@ def _read_basic(header: str) -> tuple[str, str]:
         client_id, client_secret = (unquote_to_bytes(part.replace(b"+", b" ")).decode() for part in (name, secret))
     except (binascii.Error, ValueError) as problem:
         raise invalid_client("malformed Basic credentials") from problem
-    if not colon or not client_id:
+    # As in forms: no database takes the octet 0 in a text.
+    if not colon or not client_id or "\0" in client_id + client_secret:
         raise invalid_client("malformed Basic credentials")
     return client_id, client_secret
 

@@ -9,6 +9,8 @@ from mintmark.authority.model import Authorization, Client, User
 from mintmark.authority.targeting import Landscape, Target, scope_for
 from mintmark.jose import base64url, jws, strict_json
 from mintmark.jose.algorithms import Algorithm
+from mintmark.jose.jwk import Key
+from mintmark.oauth.errors import unavailable
 from mintmark.oauth.scope import format_scope
 
 ACCESS_TOKEN_TYPE: Final = "at+jwt"
@@ -150,7 +152,22 @@ def _at_hash(access_token_value: str, alg: Algorithm) -> str:
     return base64url.encode(digest[: len(digest) // 2])
 
 
-async def _sign(authority: Authority, claims: dict[str, Any], alg: Algorithm, typ: str, now: int) -> str:
+async def _signing_key(authority: Authority, alg: Algorithm, now: int) -> Key:
+    """Return the key to sign with; never one whose tokens nobody accepts any more.
+
+    That it was retired elsewhere is heard before the rows are read again (invariant I7).
+    """
     key = authority.keyring.signing_key(alg, now)
+    if not authority.denylist.revokes({}, key.kid):
+        return key
+    await authority.keyring.refresh(authority.store)
+    key = authority.keyring.signing_key(alg, now)
+    if authority.denylist.revokes({}, key.kid):
+        raise unavailable(f"{key.kid} was retired, and the database says that it signs", retry_after=5)
+    return key
+
+
+async def _sign(authority: Authority, claims: dict[str, Any], alg: Algorithm, typ: str, now: int) -> str:
+    key = await _signing_key(authority, alg, now)
     signing_input = jws.signing_input(strict_json.dumps(claims), key, typ)
     return jws.assemble(signing_input, await authority.signer.sign(key, signing_input))

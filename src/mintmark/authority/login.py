@@ -7,9 +7,10 @@ from typing import Final
 
 from mintmark.authority.core import Authority
 from mintmark.authority.model import AuditEvent, Session, User
-from mintmark.authority.ports import GrantSelector
+from mintmark.authority.ports import GrantSelector, StoreUnavailableError
 from mintmark.authority.throttling import SignInAttempt
 from mintmark.jose import base64url
+from mintmark.oauth.errors import OAuthError
 
 ACR: Final = "pwd"
 AMR: Final = ("pwd",)
@@ -67,16 +68,23 @@ async def sign_in(
     attempt = SignInAttempt(authority.limiter, account=email.casefold()[:320], address=address)
     if wait := await attempt.charge():
         return NotSignedIn(wait)
-    user = await authority.store.users.by_email(email)
-    is_alive = user is not None and user.disabled_at is None
-    fits = await authority.passwords.verify(
-        user.password_hash if user is not None and is_alive else None, password[: MAX_PASSWORD_CHARS + 1]
-    )
+    try:
+        user = await authority.store.users.by_email(email)
+        is_alive = user is not None and user.disabled_at is None
+        fits = await authority.passwords.verify(
+            user.password_hash if user is not None and is_alive else None,
+            password[: MAX_PASSWORD_CHARS + 1],
+            source=attempt.network,
+        )
+    except (OAuthError, StoreUnavailableError):
+        # A fault of ours must not lock out whoever tries again.
+        await attempt.refund()
+        raise
     if user is not None and is_alive and fits and len(password) <= MAX_PASSWORD_CHARS:
         user = await _rehash(authority, user, password)
         signed_in = await open_session(authority, user, cookie, user_agent)
         if signed_in is not None:
-            await attempt.succeed()
+            await attempt.refund()
             return signed_in
     subject = None if user is None else user.subject
     audit = AuditEvent(at=authority.clock.now(), event="sign_in.failed", subject=subject)

@@ -63,8 +63,11 @@ class Passwords(Protocol):
         """Return the encoded hash of ``password``."""
         ...
 
-    async def verify(self, password_hash: str | None, password: str) -> bool:
-        """Tell whether ``password`` belongs to ``password_hash``; ``None`` takes as long and says no."""
+    async def verify(self, password_hash: str | None, password: str, *, source: str = "") -> bool:
+        """Tell whether ``password`` belongs to ``password_hash``; ``None`` takes as long and says no.
+
+        Sources take turns, so that none of them holds up the others.
+        """
         ...
 
     async def weakness(self, password: str, words: Sequence[str]) -> str | None:

@@ -10,9 +10,10 @@ from typing import Final
 from mintmark.authority import keyring as keyrings
 from mintmark.authority.core import Authority
 from mintmark.authority.model import AuditEvent
-from mintmark.authority.ports import GrantSelector
+from mintmark.authority.ports import GrantSelector, StoreUnavailableError
 from mintmark.jose import base64url
 from mintmark.jose.errors import JoseError
+from mintmark.oauth.errors import OAuthError
 from mintmark.oauth.revocations import KEPT_BEYOND_EXPIRY, Revocation
 
 SWEPT_EARLY: Final = 30
@@ -26,16 +27,28 @@ async def reapply(authority: Authority) -> int:
     Raises:
         StoreUnavailableError: The rest is still to be done.
         OAuthError: ``temporarily_unavailable``: so is it.
+        Exception: Any other: an entry that no store takes. It holds up none of the others, and is not tried again.
     """
-    denylist, written = authority.denylist, 0
+    denylist, written, fault = authority.denylist, 0, None
     for entry in list(denylist.forgotten.values()):
         if entry.expires_at + KEPT_BEYOND_EXPIRY <= authority.clock.now() + SWEPT_EARLY:
             denylist.give_up(entry)
-        elif await _write_back(authority, entry):
+            continue
+        try:
+            is_written = await _write_back(authority, entry)
+        except (StoreUnavailableError, OAuthError):
+            raise
+        except Exception as problem:  # noqa: BLE001 - told in the end
+            denylist.give_up(entry)
+            fault = problem
+            continue
+        if is_written:
             denylist.note_reapplied(entry)
             written += 1
     # Shows that all of it is there, and puts it on the feed.
     await denylist.pull(authority.store)
+    if fault is not None:
+        raise fault
     return written
 
 

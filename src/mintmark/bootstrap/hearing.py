@@ -36,6 +36,7 @@ _LISTEN_FOR: Final = 1.0
 _START_PATIENCE: Final = 10.0
 """Seconds for which a start waits until what the store forgot is written back."""
 _BATCH: Final = 1_000
+_EARLY: Final = "starts before the store knows all revocations"
 
 log = structlog.get_logger("mintmark")
 
@@ -162,7 +163,9 @@ async def _begin(authority: Authority, relay: Relay | None) -> None:
             await authority.denylist.pull(authority.store)
             await reapply(authority)
     except (StoreUnavailableError, OAuthError, TimeoutError) as problem:
-        log.warning("starts before the store knows all revocations", reason=str(problem) or type(problem).__name__)
+        log.warning(_EARLY, reason=str(problem) or type(problem).__name__)
+    except Exception as problem:  # the tasks try again, and say so
+        log.exception(_EARLY, kind=type(problem).__name__)
 
 
 class _Alarm:

@@ -41,11 +41,12 @@ async def sharing(settings: Settings, clock: Clock) -> AsyncIterator[Sharing]:
     except ModuleNotFoundError as problem:
         if problem.name != "redis":
             raise
-        raise ConfigError(["MINTMARK_REDIS: Redis needs a package: pip install 'mintmark[redis]'"]) from None
+        raise ConfigError(["MINTMARK_REDIS: Redis needs a package: install mintmark with the extra `redis`"]) from None
     password = settings.redis_password
     connection = redis.RedisConnection(
         settings.redis,
         password.get_secret_value() if password is not None else None,
+        issuer=settings.issuer,
         is_cluster=settings.redis_cluster,
     )
     try:

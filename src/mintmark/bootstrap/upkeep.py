@@ -92,7 +92,6 @@ class Upkeep:
 
     async def tick(self) -> None:
         """Do what is due."""
-        await self._authority.keyring.refresh(self._authority.store)
         if self._elapsed() >= self._forget_at:
             self._authority.forget()
             self._forget_at = self._elapsed() + self._interval

@@ -14,5 +14,5 @@ def start() -> None:
             raise
         sys.exit(
             f"mintmark: this needs a package that is not installed ({missing.name}): the command line comes with the "
-            'extra `server` (all of it) or `guard` (`mintmark guard` only), as in `pip install "mintmark[server]"`'
+            "extra `server` (all of it) or `guard` (`mintmark guard` only)"
         )

@@ -89,7 +89,10 @@ def _with_remedy(problem: str) -> tuple[str, str]:
         return problem, "correct that line; docs/configuration.md lists every setting"
     if problem.endswith(f"cannot be read: {os.strerror(errno.ENOENT)}"):  # the file of a secret
         if problem.lower().removeprefix("mintmark_").startswith("master_key_file"):
-            return problem, "restore it from its backup: nothing else opens this database"
+            return problem, (
+                "restore it from its backup: nothing else opens a database that was written under it; "
+                "for a new installation `openssl rand -hex 32` makes one"
+            )
         return problem, "restore it from its backup, or take it out of the settings if it is not needed any more"
     if "cannot be read: " in problem:
         return problem, "let this user read it (chown, chmod)"

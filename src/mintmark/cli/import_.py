@@ -45,7 +45,7 @@ def command(file: Path, as_json: bool) -> None:
         asyncio.run(import_all(settings, real_world(), export, progress))
         summary = export.summary
     show({"file": str(file.absolute()), "database": settings.database, "rows": summary.rows}, as_json=as_json)
-    say("Done. `mintmark serve` goes on where the other installation stopped; it must not be started again.")
+    say("Done. Start `mintmark serve` here. Never start the old installation again.")
 
 
 @contextlib.contextmanager

@@ -92,15 +92,15 @@ async def export(authority: Authority) -> None:
 
 @command.command(
     "rewrap",
-    epilog=example("MINTMARK_MASTER_KEY_FILE=new.key MINTMARK_PREVIOUS_MASTER_KEYS_FILE=old.key mintmark keys rewrap"),
+    epilog=example("mintmark keys rewrap"),
 )
 @json_option
 @on_authority
 async def rewrap(authority: Authority, as_json: bool) -> None:
     """After a change of the master key: bring all that is stored under the new one.
 
-    Give every node the new key as master_key and the old one in previous_master_keys, restart it, then run this; after
-    that the old one can go. Nobody is signed out.
+    First change the settings of every node, and restart it: the new key as master_key, the old one in
+    previous_master_keys. Then run this with the same settings; after that the old key can go. Nobody is signed out.
     """
     count = await keyrings.rewrap(authority.keyring, authority.store, authority.clock.now())
     show({"rewrapped": count}, as_json=as_json)

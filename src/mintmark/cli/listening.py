@@ -3,20 +3,20 @@
 import asyncio
 import contextlib
 import errno
+import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Final
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from mintmark.cli.connection import Protocol
 from mintmark.cli.refusal import Refusal
 
 BACKLOG: Final = 2048
-MAX_HEAD_BYTES: Final = 65_536
 KEEP_ALIVE: Final = 120
 """Seconds for which a connection may be silent between two requests.
 
@@ -25,32 +25,8 @@ an idle connection. Should we, a request might just be under way, and a POST can
 """
 _PORTS_TO_TRY: Final = 100
 _TICK: Final = 0.1
-_TICKS_A_SECOND: Final = 10
-
-
-class Protocol(HttpToolsProtocol):
-    """Cuts off whoever sends headers without end: the parser has no limit of its own."""
-
-    _head_bytes: int | None = None
-
-    def on_message_begin(self) -> None:
-        """Start counting."""
-        self._head_bytes = 0
-        super().on_message_begin()
-
-    def on_headers_complete(self) -> None:
-        """Stop counting: bodies are the application's affair."""
-        self._head_bytes = None
-        super().on_headers_complete()
-
-    def data_received(self, data: bytes) -> None:
-        """Count, and close the connection beyond the limit."""
-        if self._head_bytes is not None:
-            if self._head_bytes > MAX_HEAD_BYTES:
-                self.transport.close()
-                return
-            self._head_bytes += len(data)
-        super().data_received(data)
+HANG_UP: Final[int | None] = getattr(signal, "SIGHUP", None)
+"""What a process gets whose terminal is closed; there is none on Windows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +71,14 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._on_stop()
         self._take_leave()
-        for tick in range(self._stop.drain_delay * _TICKS_A_SECOND):
-            if self.force_exit:
-                break
+        clock, tick = asyncio.get_running_loop().time, 0
+        until = clock() + self._stop.drain_delay
+        while clock() < until and not self.force_exit:
             await self.on_tick(tick)
             await asyncio.sleep(_TICK)
+            tick += 1
         await super().shutdown(sockets=sockets)
+        self._hang_up()
 
     def _take_leave(self) -> None:
         """Ask whoever is answered from now on to come back on another connection (RFC 9112 §9.6).
@@ -115,7 +93,27 @@ class _Server(uvicorn.Server):
             if cycle is not None and not cycle.response_started:
                 cycle.keep_alive = False
 
+    def _hang_up(self) -> None:
+        """Let go whoever is still there: nobody waits for them, and that is no fault of the application's."""
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, Protocol):
+                connection.hang_up()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        with super().capture_signals():
+            if HANG_UP is None or (before := signal.getsignal(HANG_UP)) == signal.SIG_IGN:  # as `nohup` asks for
+                yield
+                return
+            signal.signal(HANG_UP, self.handle_exit)
+            try:
+                yield
+            finally:
+                signal.signal(HANG_UP, before)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
+        if sig == HANG_UP and self._signals:
+            return  # the kernel and the shell of a terminal both send it
         self._signals += 1
         self.force_exit = self._signals > 1  # the second signal does not wait for anybody
         self.should_exit = True
@@ -141,6 +139,8 @@ def listen(host: str, port: int, *, how_to_move: Callable[[int], str]) -> socket
     """
     try:
         return _bound(host, port)
+    except UnicodeError as error:
+        raise Refusal(f"cannot listen on {host}: no name looks like that") from error
     except OSError as error:
         raise Refusal(_why_not(error, host, port, how_to_move)) from error
 
@@ -183,7 +183,7 @@ async def answer(
     stop: Stop,
     protocol: type[Protocol] = Protocol,
 ) -> None:
-    """Answer requests until SIGINT or SIGTERM, then finish those under way; a second signal ends them.
+    """Answer requests until SIGINT, SIGTERM or SIGHUP, then finish those under way; a second signal ends them.
 
     Args:
         application: An ASGI application; it is not told of the start and the end.

@@ -22,7 +22,7 @@ def command(is_check: bool, as_json: bool) -> None:
     """Bring the schema of the database up to date.
 
     Before a new version is started on PostgreSQL; nodes of the version before go on meanwhile. Any number of nodes may
-    do it at a time. `serve` does it itself with a SQLite file, which it has alone. Needs no master key.
+    do it at a time. `serve` does it itself with a SQLite file, which it has alone. The master key is not read.
     """
     from mintmark.cli import logs
     from mintmark.cli.opening import MEMORY, explained, load_settings, require_database

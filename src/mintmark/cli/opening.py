@@ -48,10 +48,10 @@ def load_settings(*, needs_key: bool = True) -> "Settings":
     Raises:
         Misconfigured: With everything that is wrong.
     """
-    from mintmark.config import ConfigError, load
+    from mintmark.config import MASTER_KEYS, ConfigError, load
 
     try:
-        settings = load(config_file=chosen_config())
+        settings = load(config_file=chosen_config(), unread=() if needs_key else MASTER_KEYS)
         if needs_key:
             settings.required_master_key()
     except ConfigError as error:

@@ -130,7 +130,9 @@ class Service:
             for one in self._sockets():
                 one.close()
 
-        code = workers.supervise(count, work, on_ready=self._say_ready, on_stop=stop)
+        code = workers.supervise(
+            count, work, on_ready=self._say_ready, on_stop=stop, patience=self._drain_delay + PATIENCE
+        )
         if code == 0:
             say("mintmark has stopped.")
         raise SystemExit(code)

@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from mintmark.asgi import CUT_OFF
 from mintmark.authority.core import Authority
 from mintmark.bootstrap import application, chores
-from mintmark.cli import listening
+from mintmark.cli import connection, listening
 from mintmark.system import tracing
 from mintmark.web.streaming import Feed
 
 
-class _Protocol(listening.Protocol):
+class _Protocol(connection.Protocol):
     """Cuts off whomever the application wants to, as well."""
 
     def on_message_begin(self) -> None:
@@ -36,7 +36,7 @@ async def serve(  # the numbers are settings
     drain_delay: int = 0,
     lifeline: int | None = None,
 ) -> None:
-    """Answer requests until SIGINT or SIGTERM, then finish those under way; at most ``patience`` seconds.
+    """Answer requests until SIGINT, SIGTERM or SIGHUP, then finish those under way; at most ``patience`` seconds.
 
     Streams, which would never finish, end at once, and readiness is no longer confirmed; ``drain_delay`` and
     ``lifeline`` are as of ``listening.Stop``. Metrics are there to the end.

@@ -149,7 +149,7 @@ async def sign_out(authority: Authority, user: str, is_sure: bool, as_json: bool
     say("Signed out everywhere.")
 
 
-@command.command("grant-role", epilog=example("mintmark user grant-role ada@example.com editor"))
+@command.command("grant-role", epilog=example("mintmark user grant-role grace@example.com editor"))
 @json_option
 @click.argument("user")
 @click.argument("role")

@@ -24,14 +24,17 @@ import structlog
 
 MOST: Final = 64
 
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
-_TOLD_TO_STOP: Final = (0, -signal.SIGTERM, -signal.SIGINT)
+_STOPPING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_SIGNALS: Final = (*_STOPPING, signal.SIGCHLD)
+_TOLD_TO_STOP: Final = (0, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
 """How a worker ends that stops, or is stopped before it answers."""
 _FIRST_PAUSE: Final = 1.0
 """Seconds until a worker that crashed is replaced; twice as long after each further crash, up to ``_LONGEST_PAUSE``."""
 _LONGEST_PAUSE: Final = 30.0
 _LONG_LIFE: Final = 60.0
 """Seconds after which a crash counts as the first one again."""
+_MARGIN: Final = 5.0
+"""Seconds that a worker gets beyond what it needs to stop: then it hangs, and is killed."""
 
 log = structlog.get_logger("mintmark")
 
@@ -52,9 +55,14 @@ class Worker:
 
 
 def supervise(
-    count: int, work: Callable[[Worker], None], *, on_ready: Callable[[], None], on_stop: Callable[[], None]
+    count: int,
+    work: Callable[[Worker], None],
+    *,
+    on_ready: Callable[[], None],
+    on_stop: Callable[[], None],
+    patience: float,
 ) -> int:
-    """Keep ``count`` workers going until SIGINT or SIGTERM; return the exit code.
+    """Keep ``count`` workers going until SIGINT, SIGTERM or SIGHUP; return the exit code.
 
     A worker that crashes is replaced. If one ends before all of them have answered, all stop: what is wrong is wrong for
     all of them, and was said.
@@ -64,9 +72,10 @@ def supervise(
         work: What each does, in a process of its own; it returns when the worker has stopped.
         on_ready: Called when all of them answer for the first time.
         on_stop: Called when a signal has come.
+        patience: Seconds that they need at most to stop; whoever takes much longer is killed.
     """
     with _listening_to_signals() as signals:
-        return _Parent(count, work, signals, on_ready, on_stop).run()
+        return _Parent(count, work, signals, on_ready, on_stop, patience).run()
 
 
 @dataclass(slots=True)
@@ -90,10 +99,12 @@ class _Parent:
     signals: socket.socket
     on_ready: Callable[[], None]
     on_stop: Callable[[], None]
+    patience: float
     children: list[_Child] = field(init=False)
     is_ready: bool = False
     is_stopping: bool = False
     exit_code: int = 0
+    kill_at: float | None = None
     _lifeline: tuple[int, int] = field(init=False)
     _ready: tuple[int, int] = field(init=False)
 
@@ -112,18 +123,21 @@ class _Parent:
                 for key, _ in selector.select(self._pause()):
                     key.data()
                 self._replace()
+                self._kill()
         for end in (*self._ready, self._lifeline[0]):
             os.close(end)
         return self.exit_code
 
     def _pause(self) -> float | None:
-        """Return the seconds until a worker is due; ``None`` if none is."""
-        due = [child.start_at for child in self.children if child.start_at is not None]
+        """Return the seconds until a worker is due to start, or to be killed; ``None`` if none is."""
+        times = [self.kill_at, *(child.start_at for child in self.children)]
+        due = [at for at in times if at is not None]
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _hear_signals(self) -> None:
         for number in self.signals.recv(4096):
-            if number in {signal.SIGTERM, signal.SIGINT}:
+            # A second SIGHUP means nothing: the kernel and the shell of a terminal that is closed both send it.
+            if number in _STOPPING and not (self.is_stopping and number == signal.SIGHUP):
                 self._stop()
         self._reap()
 
@@ -141,6 +155,7 @@ class _Parent:
             for child in self.children:
                 for kind in (signal.SIGTERM, signal.SIGINT) if child.pid else ():
                     os.kill(child.pid, kind)
+            self.kill_at = time.monotonic() + _MARGIN
             return
         self.is_stopping = True
         self.on_stop()
@@ -148,8 +163,18 @@ class _Parent:
 
     def _let_go(self) -> None:
         os.close(self._lifeline[1])
+        self.kill_at = time.monotonic() + self.patience + _MARGIN
         for child in self.children:
             child.start_at = None
+
+    def _kill(self) -> None:
+        """End whoever hears nothing: a process that was stopped, or whose event loop hangs."""
+        if self.kill_at is None or time.monotonic() < self.kill_at:
+            return
+        self.kill_at = None
+        for child in self.children:
+            if child.pid:
+                os.kill(child.pid, signal.SIGKILL)
 
     def _reap(self) -> None:
         for child in self.children:
@@ -198,7 +223,8 @@ class _Parent:
         try:
             signal.set_wakeup_fd(-1)
             for kind in _SIGNALS:
-                signal.signal(kind, signal.SIG_DFL)
+                if signal.getsignal(kind) != signal.SIG_IGN:
+                    signal.signal(kind, signal.SIG_DFL)
             self.signals.close()
             os.close(self._lifeline[1])
             os.close(self._ready[0])
@@ -226,7 +252,9 @@ def _listening_to_signals() -> Iterator[socket.socket]:
     hears, told = socket.socketpair()
     with hears, told:
         told.setblocking(False)
-        before = {kind: signal.signal(kind, lambda *_: None) for kind in _SIGNALS}
+        # `nohup` asks for SIGHUP to be ignored.
+        heard = [kind for kind in _SIGNALS if kind != signal.SIGHUP or signal.getsignal(kind) != signal.SIG_IGN]
+        before = {kind: signal.signal(kind, lambda *_: None) for kind in heard}
         signal.set_wakeup_fd(told.fileno())
         try:
             yield hears

@@ -71,4 +71,6 @@ def _keys() -> Iterator[Key]:
 KEYS: Final = {key.name: key for key in _keys()}
 BY_ENVIRONMENT: Final = {key.environment: key for key in KEYS.values()}
 IN_TOML: Final = frozenset(key.name for key in KEYS.values() if not key.secret)
+MASTER_KEYS: Final = frozenset({"master_key", "previous_master_keys"})
+"""What nothing but the authority itself needs."""
 SECRETS: Final = tuple(key.name for key in KEYS.values() if key.secret)

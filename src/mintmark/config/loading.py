@@ -7,7 +7,7 @@ import os
 import re
 import stat
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -41,26 +41,31 @@ class _Reading:
         written: How the user wrote each key that was given, by the name of the setting.
         relative_to: Folder of ``mintmark.toml``, which paths inside start from.
         is_whole: The file could be read, so that a key that is missing is really missing.
+        unread: Secrets whose files are left alone.
     """
 
     problems: list[str] = field(default_factory=list)
     written: dict[str, str] = field(default_factory=dict)
     relative_to: Path = Path()
     is_whole: bool = True
+    unread: Collection[str] = ()
 
 
-def load(*, config_file: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+def load(
+    *, config_file: Path | None = None, environ: Mapping[str, str] | None = None, unread: Collection[str] = ()
+) -> Settings:
     """Read and check the settings.
 
     Args:
         config_file: Instead of ``MINTMARK_CONFIG`` or ``./mintmark.toml``; must exist.
         environ: Instead of the environment of this process.
+        unread: Secrets that are not needed: the files named for them need not be there.
 
     Raises:
         ConfigError: With everything that is wrong.
     """
     environ = os.environ if environ is None else environ
-    reading = _Reading()
+    reading = _Reading(unread=unread)
     from_environment = _from_environment(environ, reading)
     in_environment = set(reading.written)
     from_toml = _from_toml(_find(config_file, environ), reading, in_environment)
@@ -191,6 +196,8 @@ def _unknown(written: str, name: str, known: Iterable[str], prefix: str = "") ->
 def _read_secret(name: str, written: str, path: Path, reading: _Reading, values: dict[str, Any]) -> None:
     """Put the content of ``path`` into ``values`` and ``reading``, or say why it cannot be used."""
     reading.written[name] = f"{written} ({path})"
+    if name in reading.unread:
+        return
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode

@@ -7,8 +7,8 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.profiles import CHEAPEST, RFC_9106_LOW_MEMORY
 
-from mintmark.oauth.errors import unavailable
 from mintmark.system.threads import Threads
+from mintmark.system.turns import Turns
 
 Result = TypeVar("Result")
 
@@ -38,6 +38,7 @@ class Argon2Passwords:
         """Make the pool; ``is_cheap`` is for tests and ``mintmark dev`` only."""
         self._hasher = PasswordHasher.from_parameters(CHEAPEST if is_cheap else RFC_9106_LOW_MEMORY)
         self._threads = Threads(threads, "password")
+        self._turns = Turns(threads, _MAX_WAITING)
         self._nobody: str | None = None
 
     async def hash(self, password: str) -> str:
@@ -48,17 +49,19 @@ class Argon2Passwords:
         """
         return await self._work(lambda: self._hasher.hash(_bytes(password)))
 
-    async def _work(self, act: Callable[[], Result]) -> Result:
-        if self._threads.under_way >= _MAX_WAITING:
-            raise unavailable("too many passwords are waiting to be checked", retry_after=5)
-        return await self._threads.run(act)
+    async def _work(self, act: Callable[[], Result], source: str = "") -> Result:
+        async with self._turns.turn(source):
+            return await self._threads.run(act)
 
-    async def verify(self, password_hash: str | None, password: str) -> bool:
-        """Tell whether ``password`` belongs to ``password_hash``; ``None`` takes as long and says no (ASVS 6.3.8)."""
+    async def verify(self, password_hash: str | None, password: str, *, source: str = "") -> bool:
+        """Tell whether ``password`` belongs to ``password_hash``; ``None`` takes as long and says no (ASVS 6.3.8).
+
+        Sources take turns: who guesses from a few of them holds up nobody else's sign-in.
+        """
         if self._nobody is None:
             self._nobody = await self.hash("nobody's password")
         against = password_hash or self._nobody
-        found = await self._work(lambda: self._verify(against, password))
+        found = await self._work(lambda: self._verify(against, password), source)
         return found and password_hash is not None
 
     def _verify(self, password_hash: str, password: str) -> bool:
@@ -78,7 +81,7 @@ class Argon2Passwords:
     @property
     def usage(self) -> dict[str, int]:
         """See ``Threads.usage``."""
-        return self._threads.usage
+        return self._threads.usage | {"waiting": self._turns.waiting}
 
     def close(self) -> None:
         """Let the threads go."""

@@ -17,11 +17,6 @@ class Threads:
         self._under_way = 0
 
     @property
-    def under_way(self) -> int:
-        """How many things are being done or wait for it."""
-        return self._under_way
-
-    @property
     def usage(self) -> dict[str, int]:
         """How many threads are ``busy``, their ``size`` in all, and how many things are ``waiting`` for one."""
         busy = min(self._under_way, self._size)

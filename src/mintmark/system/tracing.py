@@ -107,7 +107,7 @@ def _exporter(environment: Mapping[str, str]) -> "SpanExporter | None":
         from opentelemetry.sdk.trace.export import ConsoleSpanExporter  # noqa: PLC0415
     except ModuleNotFoundError:
         # Such variables may be set for everything that runs on a cluster: no reason not to start.
-        log.warning("no traces", why='they need the extra `otel`, as in `pip install "mintmark[server,otel]"`')
+        log.warning("no traces", why="they need a package: install mintmark with the extra `otel`")
         return None
     # Standard output is for results.
     return ConsoleSpanExporter(out=sys.stderr) if kind == "console" else OTLPSpanExporter()

@@ -63,8 +63,8 @@ class _NoPasswords:
     async def hash(self, password: str) -> str:
         _refuse(password)
 
-    async def verify(self, password_hash: str | None, password: str) -> bool:
-        _refuse(password_hash, password)
+    async def verify(self, password_hash: str | None, password: str, *, source: str = "") -> bool:
+        _refuse(password_hash, password, source)
 
     async def weakness(self, password: str, words: Sequence[str]) -> str | None:
         _refuse(password, words)

@@ -25,6 +25,7 @@ from tests.support.installation import (
 
 from mintmark.authority.model import User
 from mintmark.authority.people import create_user, set_disabled
+from mintmark.authority.ports import StoreUnavailableError
 
 pytestmark = pytest.mark.anyio
 
@@ -137,6 +138,23 @@ async def test_the_email_is_shown_escaped(mint: Installation) -> None:
     response = await try_password(mint.http(), "wrong", attack)
     assert "<script" not in response.text
     assert html.escape(attack).replace("&quot;", "&#34;") in response.text
+
+
+@pytest.mark.spec("Z04", "invariant I4")
+async def test_an_attempt_that_nobody_judged_is_no_guess(mint: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or an outage of ours would lock out whoever tried to sign in meanwhile."""
+
+    async def away_now(_: str) -> None:
+        raise StoreUnavailableError("away")
+
+    http = mint.http()
+    with monkeypatch.context() as away:
+        away.setattr(mint.authority.store.users, "by_email", away_now)
+        for _ in range(6):
+            assert (await try_password(http)).status_code == 503
+    for _ in range(4):
+        assert (await try_password(http, "wrong")).status_code == 400
+    location(await try_password(http), at="/account")
 
 
 @pytest.mark.spec("Z04", "OWASP ASVS 6.3.1")

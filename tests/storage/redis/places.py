@@ -1,5 +1,6 @@
 """What the adapters for Redis are tried on: one server or a cluster, spoken to by as many nodes as a test likes."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -7,6 +8,10 @@ from tests.support.redis import RedisCluster, RedisServer
 from tests.support.world import FixedClock
 
 from mintmark.storage.redis.connection import RedisConnection, Script
+from mintmark.storage.redis.nodes import prefix_of
+
+ISSUER = "https://id.example"
+KEYS = prefix_of(ISSUER)
 
 
 class Monotonic:
@@ -34,15 +39,17 @@ class RedisPlace:
     def __init__(self, servers: RedisServer | RedisCluster) -> None:
         self.is_cluster = isinstance(servers, RedisCluster)
         self.url = servers.url
-        self.keeper = servers.owner_of("{mintmark}:") if isinstance(servers, RedisCluster) else servers
+        self.keeper = servers.owner_of(KEYS) if isinstance(servers, RedisCluster) else servers
         self.monotonic = Monotonic()
         self.servers = servers.nodes if isinstance(servers, RedisCluster) else [servers]
         self._refresh = servers.refresh
         self._connections: list[RedisConnection] = []
 
-    def connect(self, patience: float = 20.0) -> RedisConnection:
+    def connect(self, patience: float = 20.0, issuer: str = ISSUER) -> RedisConnection:
         """Return the connection of a further node, as patient as these machines are slow."""
-        connection = RedisConnection(self.url, is_cluster=self.is_cluster, patience=patience, monotonic=self.monotonic)
+        connection = RedisConnection(
+            self.url, issuer=issuer, is_cluster=self.is_cluster, patience=patience, monotonic=self.monotonic
+        )
         self._connections.append(connection)
         return connection
 
@@ -71,13 +78,19 @@ class RedisClock(FixedClock):
 
     def advance(self, seconds: int) -> None:
         super().advance(seconds)
-        self._place.keeper.cli("SET", "{mintmark}:clock", self.at)
+        self._place.keeper.cli("SET", f"{KEYS}clock", self.at)
+
+
+async def settle() -> None:
+    """Let the loop hear that a connection has ended."""
+    for _ in range(3):
+        await asyncio.sleep(0)
 
 
 def told_the_time(monkeypatch: pytest.MonkeyPatch, module: Any, *names: str) -> None:
     """Have scripts of ``module`` take the time from a key that the test sets, and nothing else of them changed."""
     for name in names:
         script: Script = getattr(module, name)
-        text = script.text.replace("redis.call('TIME')[1]", "redis.call('GET', '{mintmark}:clock')")
+        text = script.text.replace("redis.call('TIME')[1]", f"redis.call('GET', '{KEYS}clock')")
         assert text != script.text, f"{name} does not ask for the time"
         monkeypatch.setattr(module, name, Script(text))

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import pytest
-from tests.storage.redis.places import RedisClock, RedisPlace, told_the_time
+from tests.storage.redis.places import KEYS, RedisClock, RedisPlace, told_the_time
 from tests.support.redis import RedisCluster, RedisServer
 from tests.support.world import FixedClock
 
@@ -156,7 +156,7 @@ async def test_a_key_of_redis_lives_as_long_as_it_means_something_and_names_nobo
     assert place.all_keys() == []
     await limiter.take("sign-in", "192.0.2.1 ada@example.com", burst=5, period=30)
     (key,) = place.all_keys()
-    assert key.startswith("{mintmark}:limit:sign-in:")
+    assert key.startswith(f"{KEYS}limit:sign-in:")
     assert "ada" not in key
     assert "192" not in key
     assert 0 < int(place.keeper.cli("PTTL", key)) <= 30_000

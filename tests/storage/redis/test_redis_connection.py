@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from structlog.testing import capture_logs
-from tests.storage.redis.places import Monotonic, RedisPlace
+from tests.storage.redis.places import ISSUER, KEYS, Monotonic, RedisPlace
 from tests.support.redis import RedisCluster, RedisServer, redis_server
 from tests.support.world import FixedClock
 from tests.unit.cli.processes import free_port
@@ -151,13 +151,40 @@ async def test_a_redis_that_refuses_counts_as_away_and_is_quoted_by_its_code_onl
         await connection.run(Script("return redis.call('GET')"), ["secret"], ["hunter2"])
 
 
+async def test_a_redis_that_refuses_writes_alone_is_not_up_and_down_by_turns(place: RedisPlace) -> None:
+    """It is back half a minute after it refused something for the last time. Meanwhile everybody reads."""
+    connection = place.connect()
+    replays, expires_at = RedisReplays(connection, FixedClock()), FixedClock().at + 60
+    place.keeper.cli("CONFIG", "SET", "maxmemory", "1")
+    with capture_logs() as lines:
+        try:
+            for number in range(5):
+                with pytest.raises(StoreUnavailableError):
+                    await replays.is_first("assertion", f"jti {number}", expires_at)
+                place.monotonic.advance(1)
+                assert [await connection.run(ECHO, ["x"], ["read"]) for _ in range(3)] == [b"read"] * 3
+                with pytest.raises(StoreUnavailableError, match=r"^redis refuses: OutOfMemoryError$"):
+                    await connection.check()
+                assert not connection.is_up
+                place.monotonic.advance(28)
+        finally:
+            place.keeper.cli("CONFIG", "SET", "maxmemory", "0")
+        assert await replays.is_first("assertion", "jti", expires_at)
+        assert not connection.is_up
+        place.monotonic.advance(1)
+        await connection.run(ECHO, ["x"], ["read"])
+        assert connection.is_up
+        await connection.check()
+    assert [line["event"] for line in lines] == ["redis does not answer", "redis answers again"]
+
+
 async def test_a_password_is_used_and_never_told(tmp_path: Path) -> None:
     with redis_server(tmp_path, password="correct horse") as server:
-        right = RedisConnection(server.url, "correct horse", patience=20)
+        right = RedisConnection(server.url, "correct horse", issuer=ISSUER, patience=20)
         await right.check()
         await right.close()
         for password in (None, "wrong horse"):
-            wrong = RedisConnection(server.url, password, patience=20)
+            wrong = RedisConnection(server.url, password, issuer=ISSUER, patience=20)
             with capture_logs() as lines, pytest.raises(StoreUnavailableError) as caught:
                 await wrong.check()
             await wrong.close()
@@ -175,7 +202,7 @@ async def test_the_user_of_the_documentation_may_do_all_that_is_done(place: Redi
     for server in place.servers:
         assert server.cli(*words) == "OK"
     connection = RedisConnection(
-        place.url.replace("://", "://mintmark@"), "pass", is_cluster=place.is_cluster, patience=20
+        place.url.replace("://", "://mintmark@"), "pass", issuer=ISSUER, is_cluster=place.is_cluster, patience=20
     )
     try:
         await connection.check()
@@ -201,9 +228,9 @@ async def test_the_user_of_the_documentation_may_do_all_that_is_done(place: Redi
 
 async def test_a_cluster_sends_us_to_who_has_the_keys(redis_nodes: RedisCluster) -> None:
     """Whichever node is named; and when the keys have moved, without a call that fails."""
-    keeper = redis_nodes.owner_of("{mintmark}:")
+    keeper = redis_nodes.owner_of(KEYS)
     other = next(node for node in redis_nodes.nodes if node is not keeper)
-    connections = [RedisConnection(node.url, is_cluster=True, patience=20) for node in redis_nodes.nodes]
+    connections = [RedisConnection(node.url, is_cluster=True, issuer=ISSUER, patience=20) for node in redis_nodes.nodes]
     try:
         assert [await connection.run(ECHO, ["x"], ["here"]) for connection in connections] == [b"here"] * 3
         give_slot(other, redis_nodes.nodes)
@@ -219,10 +246,10 @@ async def test_a_cluster_sends_us_to_who_has_the_keys(redis_nodes: RedisCluster)
 
 @pytest.mark.parametrize("is_gone", ["killed", "hanging"])
 async def test_the_node_that_was_named_may_be_gone(redis_nodes: RedisCluster, is_gone: str) -> None:
-    keeper = redis_nodes.owner_of("{mintmark}:")
+    keeper = redis_nodes.owner_of(KEYS)
     named = next(node for node in redis_nodes.nodes if node is not keeper)
     monotonic = Monotonic()
-    connection = RedisConnection(named.url, is_cluster=True, patience=2.0, monotonic=monotonic)
+    connection = RedisConnection(named.url, issuer=ISSUER, is_cluster=True, patience=2.0, monotonic=monotonic)
     await connection.check()
     if is_gone == "killed":
         named.kill()
@@ -245,10 +272,10 @@ async def test_the_node_that_was_named_may_be_gone(redis_nodes: RedisCluster, is
 
 async def test_another_node_takes_over_from_one_that_died(redis_nodes: RedisCluster) -> None:
     """Nobody is left to send us there: the others are asked."""
-    keeper = redis_nodes.owner_of("{mintmark}:")
+    keeper = redis_nodes.owner_of(KEYS)
     others = [node for node in redis_nodes.nodes if node is not keeper]
     monotonic = Monotonic()
-    connection = RedisConnection(keeper.url, is_cluster=True, monotonic=monotonic, patience=20)
+    connection = RedisConnection(keeper.url, is_cluster=True, monotonic=monotonic, issuer=ISSUER, patience=20)
     assert await connection.run(ECHO, ["x"], ["before"]) == b"before"
     keeper.kill()
     try:
@@ -264,23 +291,23 @@ async def test_another_node_takes_over_from_one_that_died(redis_nodes: RedisClus
 
 
 async def test_without_the_setting_a_cluster_is_no_redis(redis_nodes: RedisCluster) -> None:
-    keeper = redis_nodes.owner_of("{mintmark}:")
+    keeper = redis_nodes.owner_of(KEYS)
     other = next(node for node in redis_nodes.nodes if node is not keeper)
-    connection = RedisConnection(other.url, patience=20)
+    connection = RedisConnection(other.url, issuer=ISSUER, patience=20)
     with pytest.raises(StoreUnavailableError, match="MovedError"):
         await connection.check()
     await connection.close()
 
 
 async def test_with_the_setting_one_server_is_no_cluster(redis: RedisServer) -> None:
-    connection = RedisConnection(redis.url, is_cluster=True, patience=20)
+    connection = RedisConnection(redis.url, is_cluster=True, issuer=ISSUER, patience=20)
     with pytest.raises(StoreUnavailableError):
         await connection.check()
     await connection.close()
 
 
 def test_it_is_what_the_ports_ask_for() -> None:
-    shared: Shared = RedisConnection("redis://redis.example")
+    shared: Shared = RedisConnection("redis://redis.example", issuer=ISSUER)
     assert shared.is_up
 
 
@@ -322,7 +349,7 @@ async def test_tls_is_for_the_name_that_was_asked_for(
     port, trusted = tls
     if is_trusted:
         monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
-    connection = RedisConnection(f"rediss://{host}:{port}/0", patience=20)
+    connection = RedisConnection(f"rediss://{host}:{port}/0", issuer=ISSUER, patience=20)
     if host == "127.0.0.1" and is_trusted:
         await connection.check()
     else:
@@ -333,7 +360,7 @@ async def test_tls_is_for_the_name_that_was_asked_for(
 
 def give_slot(to: RedisServer, nodes: Sequence[RedisServer]) -> None:
     """Give our slot, without keys, to another of ``nodes``."""
-    slot, name = to.cli("CLUSTER", "KEYSLOT", "{mintmark}:"), to.cli("CLUSTER", "MYID")
+    slot, name = to.cli("CLUSTER", "KEYSLOT", KEYS), to.cli("CLUSTER", "MYID")
     to.cli("CLUSTER", "BUMPEPOCH")  # so that no older claim to it outdoes this one
     for node in [to, *(node for node in nodes if node is not to)]:
         node.flush()

@@ -5,7 +5,7 @@ import random
 from dataclasses import replace
 
 import pytest
-from tests.storage.redis.places import RedisClock, RedisPlace, told_the_time
+from tests.storage.redis.places import KEYS, RedisClock, RedisPlace, settle, told_the_time
 
 from mintmark.authority.ports import StoreUnavailableError
 from mintmark.oauth.revocations import KEPT_BEYOND_EXPIRY, Revocation, RevocationKind, RevocationTable
@@ -103,7 +103,7 @@ async def test_the_key_of_an_entry_lives_as_long_as_it_is_needed(place: RedisPla
     node, later = on(place), SystemClock().now() - NOW
     for life in (100, 200):
         await node.publish([entry("a token", life=later + life)])
-        left = int(place.keeper.cli("TTL", "{mintmark}:revoked:jti:a token"))
+        left = int(place.keeper.cli("TTL", f"{KEYS}revoked:jti:a token"))
         assert life + KEPT_BEYOND_EXPIRY - 60 < left <= life + KEPT_BEYOND_EXPIRY + 60
 
 
@@ -112,7 +112,7 @@ async def test_nobody_is_told_of_the_dead(place: RedisPlace) -> None:
     dead, alive = entry("dead", life=end - 1), entry("alive", life=end + 60)
     await on(place).publish([alive, dead])
     assert await whole(on(place)) == [alive]
-    assert "{mintmark}:revoked:jti:dead" not in place.all_keys()
+    assert f"{KEYS}revoked:jti:dead" not in place.all_keys()
 
 
 async def test_the_stream_is_no_longer_than_what_is_alive_and_never_shorter(
@@ -169,7 +169,7 @@ async def test_it_is_whole_from_when_it_was_said_to_be_until_something_is_lost(p
         await node.publish(ONE_OF_EACH)
         await node.set_whole()
         assert await other.is_whole()
-    place.keeper.cli("DEL", "{mintmark}:revocations:epoch")  # as a Redis does that makes room
+    place.keeper.cli("DEL", f"{KEYS}revocations:epoch")  # as a Redis does that makes room
     assert not await other.is_whole()
 
 
@@ -190,7 +190,7 @@ async def test_what_is_lost_while_everything_is_published_is_noticed(place: Redi
 async def test_a_reader_misses_nothing_after_a_loss_even_if_the_clock_of_redis_went_back(place: RedisPlace) -> None:
     writer, reader = on(place), on(place)
     await writer.publish([entry("one")])
-    place.keeper.cli("XADD", "{mintmark}:revocations", "99999999999999-1", "kind", "of a later version", "exp", "x")
+    place.keeper.cli("XADD", f"{KEYS}revocations", "99999999999999-1", "kind", "of a later version", "exp", "x")
     position, entries = await reader.after("", 0)
     assert entries == [entry("one")]
     place.keeper.flush()
@@ -202,7 +202,7 @@ async def test_a_reader_misses_nothing_after_a_loss_even_if_the_clock_of_redis_w
 
 
 async def test_what_a_later_version_writes_is_passed_over(place: RedisPlace) -> None:
-    place.keeper.cli("XADD", "{mintmark}:revocations", "*", "kind", "tenant", "value", "x", "before", "", "exp", NOW)
+    place.keeper.cli("XADD", f"{KEYS}revocations", "*", "kind", "tenant", "value", "x", "before", "", "exp", NOW)
     await on(place).publish([entry("one")])
     assert await whole(on(place)) == [entry("one")]
 
@@ -242,9 +242,3 @@ async def test_an_entry_said_again_by_the_stream_revokes_what_it_did(place: Redi
         for one in await whole(node):
             table.add(one.kind, one.value, one.before, one.expires_at)
         assert table.entries() == [entry("a", "sub", life=20)]
-
-
-async def settle() -> None:
-    """Let the loop hear that a connection has ended."""
-    for _ in range(3):
-        await asyncio.sleep(0)

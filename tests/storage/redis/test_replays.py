@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import pytest
-from tests.storage.redis.places import RedisPlace
+from tests.storage.redis.places import KEYS, RedisPlace
 from tests.support.redis import RedisCluster, RedisServer
 from tests.support.world import FixedClock
 
@@ -84,7 +84,7 @@ async def test_memory_forgets_when_no_clock_could_let_it_pass() -> None:
 async def test_redis_forgets_when_no_clock_could_let_it_pass_and_knows_no_names(place: RedisPlace) -> None:
     assert await RedisReplays(place.connect(), FixedClock(AT)).is_first("assertion", "secret jti", AT + 60)
     (key,) = place.all_keys()
-    assert key.startswith("{mintmark}:seen:assertion:")
+    assert key.startswith(f"{KEYS}seen:assertion:")
     assert "jti" not in key
     lifetime = (60 + KEPT_BEYOND_EXPIRY) * 1000
     assert lifetime - 30_000 < int(place.keeper.cli("PTTL", key)) <= lifetime

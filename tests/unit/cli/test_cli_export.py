@@ -49,7 +49,7 @@ def test_people_are_told_what_matters(line: Line, tmp_path: Path) -> None:
     assert "as safe as the database" in done.stderr
     assert "same master key, which is not in it" in done.stderr
     set_database(tmp_path, "other.sqlite3")
-    assert "must not be started again" in line("import", FILE).stderr
+    assert "Never start the old installation again" in line("import", FILE).stderr
     line("doctor")
 
 

@@ -113,7 +113,7 @@ def parent() -> Iterator[workers._Parent]:
     """A parent that has started nobody yet."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        parent = workers._Parent(2, lambda _: None, ours, lambda: None, lambda: None)
+        parent = workers._Parent(2, lambda _: None, ours, lambda: None, lambda: None, patience=10)
         yield parent
         for end in (*parent._ready, *parent._lifeline):
             try:
@@ -152,7 +152,7 @@ def test_a_crash_before_all_have_answered_ends_all(parent: workers._Parent) -> N
     parent.children[1].is_ready = True
     parent._note_end(parent.children[0], 3)
     assert (parent.is_stopping, parent.exit_code) == (True, 3)
-    assert parent._pause() is None
+    assert [child.start_at for child in parent.children] == [None, None]
 
 
 @pytest.mark.parametrize(("code", "expected"), [(0, 0), (-15, 0), (-2, 0), (1, 1), (-9, 1)])
@@ -163,4 +163,47 @@ def test_how_workers_end_that_were_told_to(parent: workers._Parent, code: int, e
         parent._note_end(parent.children[0], code)
     assert parent.exit_code == expected
     assert [line["event"] for line in logs] == ["worker failed to stop"] * expected
+    assert [child.start_at for child in parent.children] == [None, None]
+
+
+@pytest.fixture
+def killed(parent: workers._Parent, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Signals that were sent to workers, two of which answer."""
+    sent: list[tuple[int, int]] = []
+    monkeypatch.setattr("mintmark.cli.workers.os.kill", lambda pid, kind: sent.append((pid, kind)))
+    parent.is_ready = True
+    for child in parent.children:
+        child.pid = 4_000_001 + child.number
+    return sent
+
+
+def test_whoever_does_not_stop_is_killed(
+    parent: workers._Parent, clock: Clock, killed: list[tuple[int, int]]
+) -> None:
+    parent._stop()
+    assert parent._pause() == 15
+    parent.children[0].pid = 0
+    clock.now += 14.9
+    parent._kill()
+    assert killed == []
+    clock.now += 0.2
+    parent._kill()
+    assert killed == [(4_000_002, signal.SIGKILL)]
     assert parent._pause() is None
+
+
+def hear(parent: workers._Parent, *kinds: signal.Signals) -> None:
+    """Let signals come."""
+    with socket.socket(fileno=os.dup(parent.signals.fileno())) as ours:
+        parent.signals = Heard(bytes(kinds))  # type: ignore[assignment]
+        parent._reap = lambda: None  # type: ignore[method-assign]
+        parent._hear_signals()
+        del ours
+
+
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT])
+def test_the_second_signal_shortens_that(
+    parent: workers._Parent, clock: Clock, killed: list[tuple[int, int]], kind: signal.Signals
+) -> None:
+    parent.signals.close()
+    heard = Signals(signal.SIGHUP)

@@ -5,7 +5,7 @@ from mintmark.authority.ports import StoreUnavailableError
 try:
     import asyncpg as _asyncpg  # noqa: F401 - an extra that few need: here it is missed first
 except ModuleNotFoundError as error:
-    raise StoreUnavailableError("PostgreSQL needs one package more: pip install 'mintmark[postgres]'") from error
+    raise StoreUnavailableError("PostgreSQL needs a package: install mintmark with the extra `postgres`") from error
 
 from mintmark.storage.postgresql.migrations import migrate, pending
 from mintmark.storage.postgresql.store import PostgreSQLStore

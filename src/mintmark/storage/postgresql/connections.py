@@ -7,6 +7,8 @@
    transaction go out as one message, which a pooler cannot part. That is one round trip as well.
 """
 
+import asyncio
+import contextlib
 from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any, Final, cast
@@ -21,6 +23,8 @@ from mintmark.storage.rows import Row
 _BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = 5000"
 _BURY_SECONDS: Final = 2.0
 """How long a connection that is let go of may take to have its statement cancelled."""
+_GRACE_SECONDS: Final = 0.2
+"""How much longer we wait for asyncpg to notice that itself."""
 
 
 @cache
@@ -140,10 +144,25 @@ class Connection:
 
     async def close(self) -> None:
         """Cancel what is under way and end it; never raises, and takes no longer than a moment."""
+        # A task that we stop waiting for: some versions of asyncpg wait for the server without a limit, and what is
+        # cancelled on Python 3.11 may go on all the same.
+        closing: asyncio.Task[None] = asyncio.get_running_loop().create_task(self._raw.close(timeout=_BURY_SECONDS))
+        closing.add_done_callback(_look_at)
         try:
-            await self._raw.close(timeout=_BURY_SECONDS)
-        except Exception:  # noqa: BLE001 - it is over, whatever this was
+            await asyncio.wait({closing}, timeout=_BURY_SECONDS + _GRACE_SECONDS)
+        finally:
+            if not closing.done() or closing.cancelled() or closing.exception() is not None:
+                closing.cancel()
+                self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Let go of the socket at once."""
+        # What asyncpg is already closing, some versions do not terminate: the socket would stay until the process ends.
+        transport = getattr(self._raw, "_transport", None)
+        with contextlib.suppress(Exception):  # it is over, whatever this was
             self._raw.terminate()
+        if transport is not None:
+            transport.abort()
 
     async def _prepare(self, statement: str) -> Any:
         text, name = numbered(statement), "" if self.is_pooled else f"mintmark_{len(self._statements)}"
@@ -173,3 +192,9 @@ class Connection:
         elif isinstance(error, (asyncpg.PostgresError, *errors.NO_ANSWER)) or self._raw.is_closed():
             self._is_broken = True
             raise LostConnectionError(errors.said(error)) from error
+
+
+def _look_at(closing: "asyncio.Task[None]") -> None:
+    """Take note of how it ended, so that nobody complains that we did not."""
+    if not closing.cancelled():
+        closing.exception()

@@ -34,10 +34,14 @@ class Database:
 
     Args:
         pool: Of this process.
+        renew: Replaces the connections of all its pools.
+        spare: Does the reads that there is no connection for here, since the server has no room for a further one.
     """
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, *, renew: Callable[[], None], spare: "Database | None" = None) -> None:
         self._pool = pool
+        self._renew = renew
+        self._spare = spare
         self._time = asyncio.get_running_loop().time
 
     async def rows(self, statement: str, parameters: Parameters = ()) -> list[Row]:
@@ -102,10 +106,6 @@ class Database:
 
         return await self._carry_out(transact, limit=limit)
 
-    async def close(self) -> None:
-        """Let what is under way finish and end all connections."""
-        await self._pool.close()
-
     async def _carry_out(self, work: Act[Result], *, limit: float = LIMIT) -> Result:
         give_up_at, pause = self._time() + PATIENCE, _FIRST_PAUSE
         try:
@@ -114,13 +114,15 @@ class Database:
                     try:
                         return await self._try(work)
                     except errors.FAILURES as error:
+                        if self._spare is not None and isinstance(error, errors.NoRoomError):
+                            return await self._spare.read(work)
                         if not errors.may_try_again(error) or self._time() + pause > give_up_at:
                             errors.tell(error)
                     await asyncio.sleep(pause)
                     pause = min(2 * pause, _LONGEST_PAUSE)
         except TimeoutError as error:
             # The server, or the way to it, hangs; another may be there already.
-            self._pool.renew()
+            self._renew()
             raise StoreUnavailableError(f"PostgreSQL did not answer within {limit:g} s") from error
 
     async def _try(self, work: Act[Result]) -> Result:
@@ -129,7 +131,7 @@ class Database:
             return await work(connection)
         except errors.FAILURES as error:
             if errors.code_of(error) == errors.READ_ONLY:
-                self._pool.renew()
+                self._renew()
             raise
         except asyncio.CancelledError:
             connection.give_up()

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -10,11 +11,12 @@ import asyncpg
 from mintmark.authority.ports import StoreUnavailableError
 from mintmark.storage.postgresql import errors
 from mintmark.storage.postgresql.connections import Connection
-from mintmark.storage.postgresql.errors import LostConnectionError, NoPrimaryError
+from mintmark.storage.postgresql.errors import LostConnectionError, NoPrimaryError, NoRoomError
 
 CONNECT_SECONDS: Final = 2.0
 """How long one server may take until the next one is asked."""
 _DEFAULT_PORT: Final = 5432
+_FILES: Final = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 _INTRODUCTION: Final = "SELECT pg_backend_pid(), current_setting('transaction_read_only')"
 
 Server = tuple[str, int] | None
@@ -50,6 +52,20 @@ class Address:
             raise ValueError("the URL names no host")
         return cls(url, password, (None,))
 
+    def require_files(self) -> None:
+        """Read the files for TLS that the URL names.
+
+        Raises:
+            StoreUnavailableError: One of them cannot be read.
+        """
+        named = parse_qs(urlsplit(self.url).query)
+        for name in _FILES:
+            for path in named.get(name, ()):
+                try:
+                    Path(path).read_bytes()
+                except OSError as error:
+                    raise StoreUnavailableError(f"{name}={path} cannot be read: {error.strerror}") from error
+
 
 def _server(text: str) -> Server:
     parts = urlsplit(f"//{text}")
@@ -63,20 +79,25 @@ class Dialer:
 
     Args:
         address: Where to look.
+        needs_writes: Whether a server that takes none is passed over. If not, it is taken where the URL names no other:
+            of several, a standby may be behind what the primary has.
     """
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, *, needs_writes: bool = True) -> None:
         self._address = address
+        self._needs_writes = needs_writes or len(address.servers) > 1
         self._next = 0
 
     async def dial(self) -> Connection:
         """Return a connection to the first server that takes writes.
 
         Raises:
+            NoRoomError: There is none at present, and one of them has no room for a further connection.
             LostConnectionError: There is none at present.
             StoreUnavailableError: They are there, and do not want us.
         """
-        servers, problems, is_worth_waiting = self._address.servers, list[str](), False
+        servers, problems = self._address.servers, list[str]()
+        kind: type[Exception] = StoreUnavailableError
         for _ in servers:
             server = servers[self._next]
             try:
@@ -84,13 +105,15 @@ class Dialer:
                     return await self._connect(server)
             except (*errors.FAILURES, *errors.NO_ANSWER, asyncpg.InterfaceError) as error:
                 problems.append(f"{_name(server)}: {errors.said(error)}")
-                is_worth_waiting = is_worth_waiting or not errors.is_refusal(error)
+                if errors.is_no_room(error):
+                    kind = NoRoomError
+                elif kind is StoreUnavailableError and not errors.is_refusal(error):
+                    kind = LostConnectionError
                 self._pass_over(server)
             except asyncio.CancelledError:
                 # Whoever asked has waited long enough for this one; the next to ask begins with another.
                 self._pass_over(server)
                 raise
-        kind = LostConnectionError if is_worth_waiting else StoreUnavailableError
         raise kind("; ".join(problems))
 
     def _pass_over(self, server: Server) -> None:
@@ -100,33 +123,37 @@ class Dialer:
 
     async def _connect(self, server: Server) -> Connection:
         host, port = server or (None, None)
-        raw = await asyncpg.connect(
-            self._address.url,
-            host=host,
-            port=port,
-            password=self._address.password,
-            statement_cache_size=0,
-            target_session_attrs="any",
-            server_settings={"application_name": "mintmark"},
-        )
         try:
-            return await _introduce(raw)
+            raw = await asyncpg.connect(
+                self._address.url,
+                host=host,
+                port=port,
+                password=self._address.password,
+                statement_cache_size=0,
+                target_session_attrs="any",
+                server_settings={"application_name": "mintmark"},
+            )
+        except OSError:
+            self._address.require_files()  # which of them it was, is not said
+            raise
+        try:
+            return await _introduce(raw, needs_writes=self._needs_writes)
         except BaseException:
             raw.terminate()
             raise
 
 
-async def _introduce(raw: Any) -> Connection:
+async def _introduce(raw: Any, *, needs_writes: bool) -> Connection:
     """Find out who is there: a pooler announces another process than the one that answers.
 
     Raises:
-        NoPrimaryError: A server that takes no writes.
+        NoPrimaryError: A server that takes no writes, and ``needs_writes``.
     """
     # In a transaction, so that all of it is asked of one and the same process.
     await raw.execute("BEGIN")
     pid, is_read_only = await raw.fetchrow(_INTRODUCTION)
     await raw.execute("ROLLBACK")
-    if is_read_only == "on":
+    if needs_writes and is_read_only == "on":
         raise NoPrimaryError("takes no writes")
     return Connection(raw, is_pooled=pid != raw.get_server_pid())
 

@@ -24,12 +24,18 @@ _LOST: Final = ("08", "57P", "40003")
 # By class: mistakes of ours; except that what the role may not do is the operator's to mend.
 _OUR_FAULT: Final = frozenset({"0A", "21", "22", "23", "25", "26", "34", "42"})
 _NOT_ALLOWED: Final = "42501"
+# Class 53: connections, memory or disk are used up.
+_NO_ROOM: Final = "53"
 # No password will do, no such database: the next attempt would be told the same.
 _REFUSED: Final = ("28", "3D")
 
 
 class LostConnectionError(Exception):
     """The connection went before there was an answer, or could not be made."""
+
+
+class NoRoomError(LostConnectionError):
+    """The server is there, and takes no further connection for now."""
 
 
 class UnknownOutcomeError(Exception):
@@ -58,6 +64,11 @@ def is_answer(error: asyncpg.PostgresError) -> bool:
 def is_refusal(error: BaseException) -> bool:
     """Tell whether the server does not want this user, whenever they come."""
     return code_of(error).startswith(_REFUSED) or isinstance(error, asyncpg.ClientConfigurationError)
+
+
+def is_no_room(error: BaseException) -> bool:
+    """Tell whether the server has no connection left for us; those that we have may serve."""
+    return code_of(error).startswith(_NO_ROOM)
 
 
 def is_stale(error: BaseException) -> bool:

@@ -23,10 +23,16 @@ _APPEND: Final = f"""
 
 
 class PostgreSQLRevocations:
-    """The short list in PostgreSQL, in the order in which it was committed (ADR 0024)."""
+    """The short list in PostgreSQL, in the order in which it was committed (ADR 0024).
 
-    def __init__(self, database: Database) -> None:
+    Args:
+        database: For those who revoke.
+        hearing: For those who follow. No request waits for them, and they wait for none.
+    """
+
+    def __init__(self, database: Database, hearing: Database) -> None:
         self._database = database
+        self._hearing = hearing
 
     async def add(self, revocation: Revocation, audit: AuditEvent) -> None:
         """Append one entry, and the event with it."""
@@ -40,7 +46,7 @@ class PostgreSQLRevocations:
 
     async def after(self, cursor: int, limit: int) -> list[Revocation]:
         """Return at most ``limit`` entries with a higher cursor, in order."""
-        return await self._database.every(statements.REVOCATIONS_AFTER, (cursor, limit), rows.revocation_from_row)
+        return await self._hearing.every(statements.REVOCATIONS_AFTER, (cursor, limit), rows.revocation_from_row)
 
 
 async def append(connection: Connection, revocations: Sequence[Revocation]) -> None:

@@ -17,9 +17,11 @@ from mintmark.storage import schema, statements
 from mintmark.storage.postgresql import errors
 from mintmark.storage.postgresql.connections import Connection
 from mintmark.storage.postgresql.dialing import Address, Dialer
-from mintmark.storage.schema import Migration, Schema
+from mintmark.storage.schema import Migration, Schema, UnknownSchemaError
 
 REMEDY: Final = "Run `mintmark migrate` with these settings once; nodes that run meanwhile go on."
+
+_FOREIGN: Final = "it holds tables of something else. Give mintmark a database of its own"
 
 LOCK_SECONDS: Final = 2
 """How long a step waits for a table."""
@@ -55,7 +57,7 @@ async def migrate(
 
     Raises:
         StoreUnavailableError: The database cannot be reached or changed. The steps taken stay, others left nothing.
-        UnknownSchemaError: The database is newer than ``steps``, and needs newer code.
+        UnknownSchemaError: The database is newer than ``steps``, and needs newer code; or it is not ours.
     """
     known = schema.migrations("postgresql") if steps is None else steps
     async with _connected(url, password) as connection:
@@ -73,10 +75,10 @@ async def pending(url: str, *, password: str | None = None) -> tuple[Schema, lis
 
     Raises:
         StoreUnavailableError: The database cannot be reached.
-        UnknownSchemaError: The database is newer than this code, and needs newer code.
+        UnknownSchemaError: The database is newer than this code, and needs newer code; or it is not ours.
     """
     known = schema.migrations("postgresql")
-    async with _connected(url, password) as connection:
+    async with _connected(url, password, needs_writes=False) as connection:
         found = await schema_of(connection)
     missing = schema.missing(known, found)
     if not missing:
@@ -85,18 +87,24 @@ async def pending(url: str, *, password: str | None = None) -> tuple[Schema, lis
 
 
 async def schema_of(connection: Connection) -> Schema:
-    """Return the schema of the database."""
+    """Return the schema of the database.
+
+    Raises:
+        UnknownSchemaError: The table that says so is not ours: some tools for migrations have one of that name.
+    """
     try:
         found = await connection.rows(statements.SCHEMA)
     except asyncpg.UndefinedTableError:
         return schema.NOTHING
+    except (asyncpg.UndefinedColumnError, asyncpg.DatatypeMismatchError) as error:
+        raise UnknownSchemaError(f"{_FOREIGN} (a table schema_version that is not mintmark's)") from error
     return Schema(*found[0]) if found else schema.NOTHING
 
 
 @asynccontextmanager
-async def _connected(url: str, password: str | None) -> AsyncIterator[Connection]:
+async def _connected(url: str, password: str | None, *, needs_writes: bool = True) -> AsyncIterator[Connection]:
     try:
-        connection = await Dialer(Address.of(url, password)).dial()
+        connection = await Dialer(Address.of(url, password), needs_writes=needs_writes).dial()
         try:
             yield connection
         finally:
@@ -131,9 +139,18 @@ async def _apply(connection: Connection, step: Migration, now: int) -> bool:
         except asyncpg.UniqueViolationError:
             await connection.roll_back()
             return False
-        await connection.run(step.script)
+        await _take(connection, step)
     except Exception:
         await connection.roll_back()
         raise
     await connection.commit()
     return True
+
+
+async def _take(connection: Connection, step: Migration) -> None:
+    try:
+        await connection.run(step.script)
+    except asyncpg.DuplicateTableError as error:
+        if step.version > 1:
+            raise
+        raise UnknownSchemaError(f"{_FOREIGN} ({errors.said(error)})") from error

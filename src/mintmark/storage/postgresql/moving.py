@@ -4,17 +4,27 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
+import asyncpg
+
+from mintmark.authority.ports import AlreadyExistsError
 from mintmark.storage.moving import BATCH, TABLES, NotEmptyError, Source, Table, Target, require_whole
 from mintmark.storage.postgresql import errors
 from mintmark.storage.postgresql.connections import Connection
 from mintmark.storage.postgresql.dialing import Address, Dialer
-from mintmark.storage.postgresql.migrations import schema_of
+from mintmark.storage.postgresql.migrations import REMEDY, schema_of
 from mintmark.storage.rows import Row
-from mintmark.storage.schema import migrations
+from mintmark.storage.schema import migrations, require_known
 
+LOCK_SECONDS: Final = 5
+"""How long an import waits for others who write."""
 _READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 _WRITE: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
 _NO_HURRY: Final = "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
+_ALONE: Final = f"""
+    SET LOCAL lock_timeout = {LOCK_SECONDS * 1000};
+    LOCK TABLE {", ".join(table.name for table in TABLES)} IN SHARE ROW EXCLUSIVE MODE
+"""
+"""From here to the end nobody else writes; whoever reads does not notice."""
 _COUNT: Final = """
     UPDATE counters SET value = greatest(value, (SELECT coalesce(max("cursor"), 0) FROM revocations))
     WHERE name = 'revocations'
@@ -42,14 +52,16 @@ class _Target:
 
 @asynccontextmanager
 async def reading(url: str, *, password: str | None = None) -> AsyncIterator[Source]:
-    """Open a database as it is now; those who write meanwhile are not disturbed, nor seen.
+    """Open a database as it is now; those who write meanwhile are not disturbed, nor seen. A standby will do.
 
     Raises:
         StoreUnavailableError: It cannot be reached or read.
-        UnknownSchemaError: A newer mintmark has upgraded it.
+        UnknownSchemaError: A newer mintmark has upgraded it, or none has made it what this one needs.
     """
     async with _transaction(url, password, _READ) as connection:
-        require_whole(await schema_of(connection), len(migrations("postgresql")))
+        found, latest = await schema_of(connection), len(migrations("postgresql"))
+        require_known(found, latest, remedy=REMEDY)
+        require_whole(found, latest)
         yield _Source(connection)
 
 
@@ -58,11 +70,12 @@ async def writing(url: str, *, password: str | None = None) -> AsyncIterator[Tar
     """Open a database that has the schema and nothing else; what was added is committed at the end, without an error.
 
     Raises:
-        AlreadyExistsError: Somebody else has added the same meanwhile.
+        AlreadyExistsError: The same is there twice, or somebody else is writing and does not stop.
         NotEmptyError: It has content.
         StoreUnavailableError: It cannot be reached or written, or nobody knows whether all was committed.
     """
     async with _transaction(url, password, _WRITE) as connection:
+        await _be_alone(connection)
         held = [table.name for table in TABLES if await connection.rows(table.first)]
         if held:
             raise NotEmptyError(held)
@@ -71,11 +84,19 @@ async def writing(url: str, *, password: str | None = None) -> AsyncIterator[Tar
         await connection.commit()
 
 
+async def _be_alone(connection: Connection) -> None:
+    """Have everybody else who writes wait, so that what was found empty is empty until the end."""
+    try:
+        await connection.run(_ALONE)
+    except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
+        raise AlreadyExistsError(f"its tables stay in use ({errors.said(error)})") from error
+
+
 @asynccontextmanager
 async def _transaction(url: str, password: str | None, begin: str) -> AsyncIterator[Connection]:
     """Connect and begin; what is not committed when the connection ends is undone."""
     try:
-        connection = await Dialer(Address.of(url, password)).dial()
+        connection = await Dialer(Address.of(url, password), needs_writes=begin == _WRITE).dial()
         try:
             await connection.run(begin)
             await connection.run(_NO_HURRY)

@@ -8,13 +8,18 @@ from typing import Final
 
 from mintmark.authority.ports import StoreUnavailableError
 from mintmark.storage.postgresql.connections import Connection
+from mintmark.storage.postgresql.errors import NoRoomError
 
 WAIT_SECONDS: Final = 2.0
 """How long one may wait for a connection while all are in use."""
 IDLE_SECONDS: Final = 180.0
 """How long a connection may lie unused: whatever is in between may have dropped it silently after that."""
+FULL_SECONDS: Final = 1.0
+"""For how long none is asked for after the server said that it takes no further connection."""
 _FINISH_SECONDS: Final = 5.0
 """How long closing waits for what is under way."""
+_BURY_SECONDS: Final = 5.0
+"""How long it waits for connections to end, whatever keeps them."""
 
 
 class Pool:
@@ -32,6 +37,8 @@ class Pool:
         self._idle: deque[tuple[Connection, float]] = deque()
         self._busy: set[Connection] = set()
         self._dialing = 0
+        # The server said that it was full: until then (0: it did not) it is not asked again, and then by one of us.
+        self._full_until = 0.0
         self._outdated: set[Connection] = set()
         # Who waits gets a connection, or None: there is a place for a new one.
         self._waiting: deque[asyncio.Future[Connection | None]] = deque()
@@ -51,6 +58,7 @@ class Pool:
 
         Raises:
             StoreUnavailableError: All are in use and stay so, or the pool is closed.
+            NoRoomError: There is none, and the server has no room for one.
             LostConnectionError: None can be made.
         """
         while True:
@@ -61,8 +69,13 @@ class Pool:
                     self._busy.add(connection)
                     return connection
                 self._bury(connection)
-            if len(self._busy) + self._dialing < self._size:
-                return await self._add()
+            if len(self._busy) + self._dialing < self._size and self._may_dial():
+                try:
+                    return await self._add()
+                except NoRoomError:
+                    if not self._busy and not self._idle:
+                        raise
+                    continue
             handed = await self._wait()
             if handed is not None:
                 return handed
@@ -88,7 +101,7 @@ class Pool:
             self._bury(self._idle.pop()[0])
 
     async def close(self) -> None:
-        """Let what is under way finish, for a while, and end all connections."""
+        """Let what is under way finish, for a while, and end all connections; in bounded time, whatever the server does."""
         self._is_closed = True
         while self._waiting:
             self._hand_on(None)
@@ -99,7 +112,8 @@ class Pool:
                 await self._is_over.wait()
         for connection in list(self._busy):
             self._bury(connection)
-        await asyncio.gather(*self._burials)
+        if self._burials:
+            await asyncio.wait(self._burials, timeout=_BURY_SECONDS)
 
     def _note_end(self) -> None:
         if self._is_closed and not self._busy and not self._dialing:
@@ -109,17 +123,38 @@ class Pool:
         if self._is_closed:
             raise StoreUnavailableError("the store is closed")
 
+    def _may_dial(self) -> bool:
+        """Tell whether the server may be asked for a connection; if not, one of those that there are is waited for.
+
+        Raises:
+            NoRoomError: There is none to wait for.
+        """
+        if not self._full_until:
+            return True
+        now = self._time()
+        if now >= self._full_until:
+            self._full_until = now + FULL_SECONDS
+            return True
+        if self._busy or self._dialing:
+            return False
+        self._hand_on(None)  # whoever waits learns it as well
+        raise NoRoomError("the server takes no further connection")
+
     async def _add(self) -> Connection:
         self._dialing += 1
         try:
             connection = await self._dial()
-        except BaseException:
+        except BaseException as error:
             self._dialing -= 1
+            self._full_until = self._time() + FULL_SECONDS if isinstance(error, NoRoomError) else 0.0
             self._hand_on(None)
             self._note_end()
             raise
         self._dialing -= 1
         self._busy.add(connection)
+        self._full_until = 0.0
+        if len(self._busy) + self._dialing < self._size:
+            self._hand_on(None)  # where some wait all the same, the server had no room; now it may have more
         return connection
 
     async def _wait(self) -> Connection | None:
@@ -136,8 +171,13 @@ class Pool:
                 else:
                     self.release(handed)
             if isinstance(error, TimeoutError):
-                raise StoreUnavailableError(f"all {self._size} connections to PostgreSQL are in use") from error
+                raise StoreUnavailableError(self._said()) from error
             raise
+
+    def _said(self) -> str:
+        if not self._full_until:
+            return f"all {self._size} connections to PostgreSQL are in use"
+        return f"all {len(self._busy)} connections to PostgreSQL are in use, and the server takes no further one"
 
     def _hand_on(self, what: Connection | None) -> bool:
         """Give ``what`` to who waits longest; tell whether anybody did."""
@@ -151,6 +191,7 @@ class Pool:
         return False
 
     def _bury(self, connection: Connection) -> None:
+        self._full_until = 0.0  # its place is free, or soon will be
         task = asyncio.get_running_loop().create_task(connection.close())
         self._burials.add(task)
         task.add_done_callback(self._burials.discard)

@@ -1,5 +1,6 @@
 """The store in PostgreSQL. Any number of nodes use the same database at the same time."""
 
+import asyncio
 from typing import Final, Self
 
 from mintmark.authority.model import Client, Resource, Role, User
@@ -27,13 +28,14 @@ class PostgreSQLStore:
     """Everything that is kept, in one database. Made by ``open``.
 
     Args:
-        pool: Connections; closed with the store.
+        pool: Connections for requests; closed with the store, as is the next.
+        hearing: One more, so that a node hears of revocations also while requests hold all the others.
         latest: The newest schema that the code knows.
     """
 
-    def __init__(self, pool: Pool, *, latest: int) -> None:
-        self._pool = pool
-        self._database = database = Database(pool)
+    def __init__(self, pool: Pool, hearing: Pool, *, latest: int) -> None:
+        self._pool, self._hearing = pool, hearing
+        self._database = database = Database(pool, renew=self._renew)
         self._latest = latest
         self.clients = PostgreSQLDirectory(
             database, Codec(Client), statements.CLIENTS, lambda client: (client.client_id,)
@@ -49,7 +51,7 @@ class PostgreSQLStore:
         self.sessions = PostgreSQLSessions(database)
         self.consents = PostgreSQLConsents(database)
         self.keys = PostgreSQLKeys(database)
-        self.revocations = PostgreSQLRevocations(database)
+        self.revocations = PostgreSQLRevocations(database, Database(hearing, renew=self._renew, spare=database))
         self.leases = PostgreSQLLeases(database)
         self.audit = PostgreSQLAudit(database)
 
@@ -61,16 +63,14 @@ class PostgreSQLStore:
             url: ``postgresql://user@host:port/database``; of several hosts, separated by commas, the one that takes
                 writes is used.
             password: Of that user.
-            connections: How many of them at most.
+            connections: How many of them at most, beside the one that only hears of revocations.
 
         Raises:
             StoreUnavailableError: The database cannot be reached, or does not want this user.
             UnknownSchemaError: Its schema is not one that this version works with; the message says what to do.
         """
-        store = cls(
-            Pool(Dialer(Address.of(url, password)).dial, connections),
-            latest=len(schema.migrations("postgresql")),
-        )
+        dial = Dialer(Address.of(url, password)).dial
+        store = cls(Pool(dial, connections), Pool(dial, 1), latest=len(schema.migrations("postgresql")))
         try:
             await store.check()
         except BaseException:
@@ -100,7 +100,12 @@ class PostgreSQLStore:
 
     async def close(self) -> None:
         """Finish what is under way and let go of everything."""
-        await self._database.close()
+        await asyncio.gather(self._pool.close(), self._hearing.close())
+
+    def _renew(self) -> None:
+        # Both: who only reads does not notice that the server it reads from is the primary no longer.
+        self._pool.renew()
+        self._hearing.renew()
 
     async def _sweep(self, kind: str, now: int, limit: int, lease: Lease | None) -> int:
         async def act(connection: Connection) -> int:

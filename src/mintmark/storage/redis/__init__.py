@@ -1,7 +1,7 @@
 """Redis or Valkey, shared by all nodes: never the truth, and may be away at any time (ADR 0025).
 
-Every act is one command or one script, on keys that begin with ``{mintmark}:``, so that a Redis Cluster keeps them
-together. Plain commands of Redis 6.0; no modules.
+Every act is one command or one script, on keys that begin with what only this authority's do, in braces, so that a Redis
+Cluster keeps them together. Plain commands of Redis 6.0; no modules.
 """
 
 from mintmark.storage.redis.connection import RedisConnection

@@ -11,7 +11,7 @@ import structlog
 from redis.exceptions import NoScriptError, ResponseError
 
 from mintmark.authority.ports import StoreUnavailableError
-from mintmark.storage.redis.nodes import KEYS, Nodes
+from mintmark.storage.redis.nodes import Nodes, prefix_of
 
 LONGEST_WAIT: Final = 1.0
 """Seconds that one call waits for news at most."""
@@ -22,6 +22,8 @@ _PART: Final = 0.8
 """How much of it may go by until a server answers: then there is time to find another one."""
 _REST: Final = 1.0
 """Seconds after a failure in which nobody is asked."""
+_QUIET: Final = 30.0
+"""Seconds without a refusal after which Redis is taken to refuse nothing: one that is full still reads."""
 _AT_A_TIME: Final = 16
 """Calls under way at most, and so connections of a kind."""
 
@@ -46,8 +48,16 @@ class RedisConnection:
     After a failure nobody asks for a second, and then one call alone until it was answered: a Redis that hangs costs
     one request in each second the time allowed for a call, and the others nothing.
 
+    Args:
+        url: Where it is.
+        password: What it asks for.
+        issuer: Whose keys they are: authorities that share a Redis know nothing of each other.
+        is_cluster: Whether ``url`` is a node of a Redis Cluster.
+        patience: Seconds for a call.
+        monotonic: The time.
+
     Attributes:
-        is_up: Whether the last call was answered.
+        is_up: Whether the last call was answered, and none was refused lately.
         failures: How many calls were not, since the process began; those that were not made do not count.
     """
 
@@ -56,6 +66,7 @@ class RedisConnection:
         url: str,
         password: str | None = None,
         *,
+        issuer: str,
         is_cluster: bool = False,
         patience: float = PATIENCE,
         monotonic: Callable[[], float] = time.monotonic,
@@ -64,9 +75,12 @@ class RedisConnection:
         self.failures = 0
         self._patience = patience
         self._monotonic = monotonic
+        self._prefix = prefix_of(issuer)
+        self._has_failed = False
         self._ask_again_at = 0.0
+        self._refusal, self._quiet_at = "", 0.0
         self._turns = asyncio.Semaphore(_AT_A_TIME)
-        self._nodes = Nodes(url, password, is_cluster=is_cluster, patience=_PART * patience)
+        self._nodes = Nodes(url, password, prefix=self._prefix, is_cluster=is_cluster, patience=_PART * patience)
 
     async def run(self, script: Script, keys: Sequence[str], words: Sequence[str | int] = ()) -> Any:
         """Run ``script`` and return its answer.
@@ -76,7 +90,7 @@ class RedisConnection:
         """
 
         async def call() -> Any:
-            rest = (len(keys), *(KEYS + key for key in keys), *words)
+            rest = (len(keys), *(self._prefix + key for key in keys), *words)
             try:
                 return await self._nodes.ask("EVALSHA", script.sha, *rest)
             except NoScriptError:
@@ -90,7 +104,7 @@ class RedisConnection:
         Raises:
             StoreUnavailableError: As ``run``.
         """
-        answer = await self._answer(lambda: self._nodes.ask("SET", KEYS + key, 1, "NX", "EX", lifetime))
+        answer = await self._answer(lambda: self._nodes.ask("SET", self._prefix + key, 1, "NX", "EX", lifetime))
         return answer is not None
 
     async def wait_for_entry(self, stream: str, after: str, seconds: float) -> bool:
@@ -100,12 +114,14 @@ class RedisConnection:
             StoreUnavailableError: As ``run``.
         """
         milliseconds = max(1, int(min(seconds, LONGEST_WAIT) * 1000))
-        words = ("XREAD", "COUNT", 1, "BLOCK", milliseconds, "STREAMS", KEYS + stream, after)
+        words = ("XREAD", "COUNT", 1, "BLOCK", milliseconds, "STREAMS", self._prefix + stream, after)
         return bool(await self._answer(lambda: self._nodes.ask(*words, wait=LONGEST_WAIT), LONGEST_WAIT))
 
     async def check(self) -> None:
-        """Raise ``StoreUnavailableError`` unless Redis answers."""
-        await self._answer(lambda: self._nodes.ask("EXISTS", f"{KEYS}check"))
+        """Raise ``StoreUnavailableError`` unless Redis answers, and has refused nothing lately."""
+        await self._answer(lambda: self._nodes.ask("EXISTS", f"{self._prefix}check"))
+        if not self.is_up:
+            raise StoreUnavailableError(f"redis refuses: {self._refusal}")
 
     async def close(self) -> None:
         """Let go of all connections."""
@@ -115,7 +131,7 @@ class RedisConnection:
         now = self._monotonic()
         if now < self._ask_again_at:
             raise StoreUnavailableError("redis is not asked again so soon")
-        if not self.is_up:
+        if self._has_failed:
             self._ask_again_at = now + _REST
         try:
             async with asyncio.timeout(self._patience + wait), self._turns:
@@ -124,14 +140,23 @@ class RedisConnection:
             self._fail(problem)
             # Not its text, which may name hosts and users.
             raise StoreUnavailableError(f"redis: {_name_of(problem)}") from None
-        if not self.is_up:
-            self.is_up, self._ask_again_at = True, 0.0
-            log.info("redis answers again")
+        self._succeed()
         return answer
 
+    def _succeed(self) -> None:
+        if self._has_failed:
+            self._has_failed, self._ask_again_at = False, 0.0
+        if not self.is_up and self._monotonic() >= self._quiet_at:
+            self.is_up = True
+            log.info("redis answers again")
+
     def _fail(self, problem: Exception) -> None:
+        now = self._monotonic()
         self.failures += 1
-        self._ask_again_at = self._monotonic() + _REST
+        self._has_failed, self._ask_again_at = True, now + _REST
+        if isinstance(problem, ResponseError):
+            # It answers, and perhaps it does everything else.
+            self._refusal, self._quiet_at = _name_of(problem), now + _QUIET
         self._nodes.doubt()
         if self.is_up:
             self.is_up = False

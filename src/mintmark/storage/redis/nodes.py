@@ -4,6 +4,7 @@ Hence plain clients suffice: a cluster is asked who has the slot, and again when
 the slot is moved to another node, what is not there yet fails, and Redis counts as away.
 """
 
+import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,11 +17,12 @@ from redis.crc import key_slot
 from redis.exceptions import ConnectionError as NotConnectedError
 from redis.exceptions import MovedError, RedisError
 
-KEYS: Final = "{mintmark}:"
-"""What every key begins with; the braces decide the slot."""
-
 _DEFAULT_PORT: Final = 6379
-_SLOT: Final = key_slot(KEYS.encode())
+
+
+def prefix_of(issuer: str) -> str:
+    """Return what every key of the authority ``issuer``, and no other's, begins with; the braces decide the slot."""
+    return f"{{mintmark:{hashlib.sha256(issuer.encode()).hexdigest()[:16]}}}:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +36,19 @@ class Address:
 class Nodes:
     """The server named, or the nodes of a cluster that are known."""
 
-    def __init__(self, url: str, password: str | None, *, is_cluster: bool, patience: float) -> None:
-        """Connect to nobody yet; ``patience`` is the seconds for a server to take a connection, or to answer on one."""
+    def __init__(self, url: str, password: str | None, *, prefix: str, is_cluster: bool, patience: float) -> None:
+        """Connect to nobody yet.
+
+        Args:
+            url: Where a server is.
+            password: What it asks for.
+            prefix: What our keys begin with.
+            is_cluster: Whether there are others.
+            patience: Seconds for a server to take a connection, or to answer on one.
+        """
         parts = urlsplit(url)
         seed = Address(parts.hostname or "localhost", parts.port or _DEFAULT_PORT)
+        self._slot = key_slot(prefix.encode())
         self._is_cluster = is_cluster
         self._patience = patience
         self._known = [seed]
@@ -94,7 +105,7 @@ class Nodes:
             found = [[_address(node, address) for node in nodes] for _, _, *nodes in ranges]
             self._known = list(dict.fromkeys([address, *(node for nodes in found for node in nodes), *self._known]))
             for (first, last, *_), (master, *_) in zip(ranges, found, strict=True):
-                if first <= _SLOT <= last:
+                if first <= self._slot <= last:
                     self._owner = master
                     return master
         raise NotConnectedError("no node knows who has our keys")

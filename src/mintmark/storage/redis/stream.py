@@ -3,8 +3,12 @@
 Any node publishes what it commits and what it reads from the store, so nothing depends on one of them. The key of an
 entry lives as long as the entry, and says what the stream has of that name already.
 
-An *epoch* is the time from when Redis had nothing to when it has nothing again. Whoever reads on with a position of
-another epoch begins at the beginning, and a stream is whole only in the epoch in which everything was published.
+An *epoch* is the time from when Redis had nothing to when it has nothing again, or is another process: one that starts
+may have what was saved some time ago, and a replica that takes over may have been behind. Whoever reads on with a
+position of another epoch begins at the beginning, and a stream is whole only in the epoch in which everything was
+published.
+
+Nobody but us should write here. What is not of our shape is passed over nevertheless: it says nothing about others.
 """
 
 from collections.abc import Sequence
@@ -20,23 +24,32 @@ _EPOCH: Final = "revocations:epoch"
 _WHOLE: Final = "revocations:whole"
 _FIRST: Final = "0-0"
 _KINDS: Final[dict[str, RevocationKind]] = {kind: kind for kind in get_args(RevocationKind)}
+_DATED: Final[Sequence[RevocationKind]] = ("sub", "client_id")
+_LONGEST_VALUE: Final = 2048
+"""Characters; no name that anybody gives to anything here is as long."""
+_MOST_DIGITS: Final = 14
+"""Of a time; scripts do not write longer numbers as they were."""
 _PAGE: Final = 1000
 _PAGE_OF: Final = msgspec.json.Decoder(list[tuple[str, list[str]]]).decode
 _PUBLISHED_AT_ONCE: Final = 200
 """Entries in one run of the script: Redis does nothing else meanwhile."""
 
+# Redis goes without the name of the process where a user may not ask for it (docs/redis.md): then only emptiness counts.
 _EPOCH_OF: Final = """\
 local function epoch_of(key)
+  local info = redis.pcall('INFO', 'server')
+  local run = type(info) == 'string' and string.match(info, 'run_id:(%x+)') or ''
   local epoch = redis.call('GET', key)
-  if not epoch then
-    epoch = table.concat(redis.call('TIME'), '.')
+  local began = string.match(epoch or '', '^%d+%.%d+%.(%x*)$')
+  if not began or (run ~= '' and began ~= run) then
+    epoch = table.concat(redis.call('TIME'), '.') .. '.' .. run
     redis.call('SET', key, epoch)
   end
   return epoch
 end
 """
-# The oldest entries go while they are dead, more of them than are added; the first live one ends it. So no live entry
-# is ever dropped, and in the long run no more is kept than was published within the longest life of all.
+# The oldest entries go while they are dead, or none of ours, more of them than are added; the first live one ends it. So
+# no live entry is ever dropped, and in the long run no more is kept than was published within the longest life of all.
 _PUBLISH: Final = Script(
     _EPOCH_OF
     + """\
@@ -64,7 +77,8 @@ for index = 3, #KEYS do
   end
 end
 for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 100 + 2 * #KEYS)) do
-  if (tonumber(entry[2][8]) or 0) + kept > now then break end
+  local exp = tonumber(entry[2][8]) or 0
+  if exp < 1e14 and exp + kept > now then break end
   redis.call('XDEL', KEYS[1], entry[1])
 end
 return 0
@@ -73,7 +87,7 @@ return 0
 # One text for all of them: the library takes its time over every element of an answer.
 _READ: Final = Script(
     """\
-local epoch = redis.call('GET', KEYS[2]) or ''
+local epoch = string.match(redis.call('GET', KEYS[2]) or '', '^%d+%.%d+%.%x*$') or ''
 local after = ARGV[2]
 if epoch ~= ARGV[1] then
   after = '0-0'
@@ -160,17 +174,39 @@ class RedisRevocationStream:
             epoch, _, last = position.partition(" ")
             words: list[str | int] = [epoch, last or _FIRST, _PAGE]
             found, after, text = await self._connection.run(_READ, [_STREAM, _EPOCH], words)
-            page = _PAGE_OF(text)
+            page = _page(text)
             entries += [entry for _, fields in page if (entry := _entry(fields)) is not None]
             position = f"{found.decode()} {page[-1][0] if page else after.decode()}"
             if len(page) < _PAGE:
                 return position, entries
 
 
+def _page(text: bytes) -> list[tuple[str, list[str]]]:
+    try:
+        return _PAGE_OF(text)
+    except UnicodeDecodeError:
+        # Redis takes any bytes.
+        return _PAGE_OF(text.decode(errors="replace"))
+
+
 def _entry(fields: Sequence[str]) -> Revocation | None:
-    said = dict(zip(fields[::2], fields[1::2], strict=True))
-    kind = _KINDS.get(said.get("kind", ""))
-    if kind is None:
-        return None  # of a later version, which tells its own nodes
-    before = int(said["before"]) if said["before"] else None
-    return Revocation(kind=kind, value=said["value"], before=before, expires_at=int(said["exp"]))
+    """Return what ``fields`` say; ``None`` if they were not written by us, or by a later version for its own nodes."""
+    match fields:
+        case ["kind", kind, "value", value, "before", before, "exp", exp, *_]:
+            pass
+        case _:
+            return None
+    known, until = _KINDS.get(kind), _time(exp)
+    upto = _time(before) if before and kind in _DATED else None
+    if known is None or until is None or not _is_name(value) or (before and upto is None):
+        return None
+    return Revocation(kind=known, value=value, before=upto, expires_at=until)
+
+
+def _is_name(value: str) -> bool:
+    # The last is what bytes that are no text were replaced by.
+    return 0 < len(value) <= _LONGEST_VALUE and "\0" not in value and "\ufffd" not in value
+
+
+def _time(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS else None
