@@ -163,7 +163,45 @@ def test_a_second_signal_waits_for_nobody(place: Home, workers: str) -> None:
         assert process.wait(10) == 0
 
 
+@ONE_OR_TWO
+def test_a_terminal_that_is_closed_stops_it_as_well(place: Home, workers: str) -> None:
+    """As SIGTERM does; and the second time it means nothing new, since kernel and shell both send it."""
+    with place.serving("--workers", workers, "--drain-delay", "2") as process:
+        for _ in range(2):
+            everybody(process, signal.SIGHUP)
+            soon(lambda: ask(place.port, "/readyz")[0] == 503, "readiness is withdrawn")
+        assert ask(place.port, TOKEN, place.form)[0] == 200
+        assert process.wait(20) == 0
+    assert "mintmark has stopped." in process.errors()
+
+
+@ONE_OR_TWO
+def test_whoever_does_not_finish_its_request_is_not_waited_for(place: Home, workers: str) -> None:
+    with place.serving("--workers", workers) as process, Connection(place.port) as head, Connection(place.port) as body:
+        head.send("GET", "/livez", cut_at=10)
+        body.send("POST", TOKEN, place.form, cut_at=-20)
+        time.sleep(0.2)
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert head.line() == b""
+        assert time.monotonic() - began < 1
+        assert body.line() == b""
+        assert process.wait(20) == 0
+        assert time.monotonic() - began < 6
+    assert not said(process, "Exception|Traceback|Cancel|failed")
+
+
 # --- workers
+
+
+def test_a_worker_that_hangs_is_killed(place: Home) -> None:
+    with place.serving("--workers", "2") as process:
+        os.kill(min(workers_of(process)), signal.SIGSTOP)
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 1
+    assert said(process, "worker failed to stop.*exit_code=-9")
 
 
 def test_workers_share_the_port_and_have_metrics_of_their_own(place: Home) -> None:

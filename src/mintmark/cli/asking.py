@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -47,12 +47,22 @@ def _typed(prompt: str) -> str:
         raise Refusal("no password was given; type one, or give it with --password-stdin") from error
 
 
+STRAY: Final[dict[str, Any]] = {"allow_extra_args": True}
+"""Context settings of commands that ask for a token."""
+
+
 def ask_token() -> str:
     """Return a token from standard input, hidden if a person types it.
 
     Raises:
-        Refusal: There is none.
+        Refusal: There is none, or it stands on the command line; commands that ask for one let such arguments through
+            (``STRAY``), so that it is not repeated in an error.
     """
+    if click.get_current_context().args:
+        raise Refusal(
+            "a token comes on standard input: others on this machine see the command line; put it into a file, and "
+            f"run `{click.get_current_context().command_path} < FILE`"
+        )
     if not sys.stdin.isatty():
         return _first_line("a token").strip()
     try:

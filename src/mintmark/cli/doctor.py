@@ -58,8 +58,8 @@ def _on_one_line(text: str) -> str:
 
 def _examine() -> "list[Finding]":
     from mintmark.cli import logs
-    from mintmark.cli.examination import Finding, examine_database, examine_place, examine_server
-    from mintmark.cli.opening import without_noise
+    from mintmark.cli.examination import Finding, examine_database, examine_place, examine_redis, examine_server
+    from mintmark.cli.opening import real_world, without_noise
     from mintmark.config import ConfigError, load
 
     logs.configure("warning", "console")
@@ -77,7 +77,7 @@ def _examine() -> "list[Finding]":
     if findings[-1].status == "ok":
         inside, kids = asyncio.run(_look_inside(settings))
         findings += inside
-    return [*findings, examine_server(settings, kids)]
+    return [*findings, *examine_redis(settings, real_world().clock), examine_server(settings, kids)]
 
 
 def _with_remedy(problem: str) -> tuple[str, str]:

@@ -18,7 +18,7 @@ from mintmark.authority import keys as schedule
 from mintmark.authority.core import Authority
 from mintmark.authority.metadata import PATHS
 from mintmark.authority.model import Client, User
-from mintmark.authority.ports import StoreUnavailableError
+from mintmark.authority.ports import Clock, StoreUnavailableError
 from mintmark.authority.registration import client_problems
 from mintmark.authority.wrapping import MasterKeyError
 from mintmark.cli.client_scopes import scope_problems
@@ -72,6 +72,32 @@ def _server(settings: "Settings") -> Finding:
         what = f"{settings.database} has schema {schema.version}, this mintmark needs {missing[-1].version}"
         return Finding("database", "problem", what, "run `mintmark migrate`")
     return Finding("database", "ok", f"{settings.database}, schema {schema.version}")
+
+
+def examine_redis(settings: "Settings", clock: Clock) -> list[Finding]:
+    """Ask Redis; empty if the settings name none."""
+    from mintmark.bootstrap.sharing import sharing
+    from mintmark.config import ConfigError
+
+    if not settings.redis:
+        return []
+
+    async def ask() -> None:
+        async with sharing(settings, clock) as what:
+            if what.shared is not None:
+                await what.shared.check()
+
+    try:
+        asyncio.run(ask())
+    except ConfigError as error:
+        return [Finding("redis", "problem", error.problems[0], "or take `redis` out of the settings")]
+    except StoreUnavailableError as error:
+        remedy = (
+            "check that it runs, and `redis`, `redis_password` and `redis_cluster`; meanwhile nodes go on without it "
+            "(docs/redis.md says what is missing then)"
+        )
+        return [Finding("redis", "problem", f"{settings.redis} cannot be used: {error}", remedy)]
+    return [Finding("redis", "ok", f"{settings.redis} answers")]
 
 
 def examine_place(settings: "Settings") -> list[Finding]:

@@ -129,7 +129,7 @@ async def _found(folder: Path, email: str, password: str, client_id: str, redire
 
 
 def _report(folder: Path, settings: "Settings", email: str, done: "Founded", *, as_json: bool) -> None:
-    from mintmark.cli.founding import ADMIN_ROLE, DATABASE, KEY_FILE, SETTINGS_FILE, admin_api_of
+    from mintmark.cli.founding import ADMIN_ROLE, DATABASE, KEY_FILE, SETTINGS_FILE
 
     files = {
         "settings": str((folder / SETTINGS_FILE).absolute()),
@@ -157,7 +157,7 @@ Made:
   {files["master_key_file"]}  master key, readable by you alone
   {files["database"]}  database, with fresh signing keys
   administrator  {email}
-                 with the role {ADMIN_ROLE}, for the coming admin API and console at {admin_api_of(settings.issuer)}
+                 with the role {ADMIN_ROLE}, for the coming admin API and console
   client         {done.client.client_id}  secret: {done.client_secret}
                  {_purpose(done.client)}
 

@@ -10,7 +10,7 @@ from mintmark.authority.derivation import Purpose
 from mintmark.authority.model import AuditEvent, Grant
 from mintmark.authority.ports import GrantSelector
 from mintmark.authority.token import ClientCredentialsRequest, token
-from mintmark.cli.asking import ask_token
+from mintmark.cli.asking import STRAY, ask_token
 from mintmark.cli.groups import Group
 from mintmark.cli.lookup import find_client
 from mintmark.cli.opening import on_authority
@@ -36,6 +36,7 @@ def command() -> None:
 
 @command.command(
     "inspect",
+    context_settings=STRAY,
     epilog=example("mintmark token inspect < token.txt", "xclip -o | mintmark token inspect --json"),
 )
 @json_option
@@ -53,7 +54,7 @@ async def inspect(authority: Authority, as_json: bool) -> None:
         show({**found, **inner}, as_json=False)
 
 
-@command.command("revoke", epilog=example("mintmark token revoke < token.txt"))
+@command.command("revoke", context_settings=STRAY, epilog=example("mintmark token revoke < token.txt"))
 @json_option
 @on_authority
 async def revoke(authority: Authority, as_json: bool) -> None:

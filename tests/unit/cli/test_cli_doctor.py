@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.redis import RedisServer
 from tests.unit.cli.command_line import ADMIN, Line
 
 from mintmark.authority.model import Client
@@ -55,6 +56,21 @@ def test_all_is_well(line: Line) -> None:
     assert "Nothing is wrong with what could be looked at (1 skipped).\n" in line("doctor").stdout
 
 
+def test_a_redis_that_is_away_is_a_problem(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINTMARK_REDIS", "redis://127.0.0.1:9/0")
+    found = problems(line)
+    assert set(found) == {"redis"}
+    assert "redis://127.0.0.1:9/0 cannot be used" in found["redis"]["what"]
+
+
+@pytest.mark.slow
+def test_a_redis_that_answers_is_well(line: Line, monkeypatch: pytest.MonkeyPatch, redis: RedisServer) -> None:
+    monkeypatch.setenv("MINTMARK_REDIS", redis.url)
+    assert {"check": "redis", "status": "ok", "what": f"{redis.url} answers", "remedy": ""} in line.json("doctor")[
+        "findings"
+    ]
+
+
 def test_looking_changes_nothing(line: Line, tmp_path: Path) -> None:
     line.clock.advance(400 * 86400)  # so that keys would be due
     before = line_of(tmp_path)
@@ -86,7 +102,8 @@ def test_no_master_key_at_all(line: Line, tmp_path: Path) -> None:
     (tmp_path / "mintmark.key").unlink()
     found = problems(line)["settings"]
     assert "cannot be read" in found["what"]
-    assert found["remedy"] == "restore it from its backup: nothing else opens this database"
+    assert found["remedy"].startswith("restore it from its backup: nothing else opens a database that")
+    assert "for a new installation `openssl rand -hex 32`" in found["remedy"]
 
 
 @pytest.mark.parametrize(

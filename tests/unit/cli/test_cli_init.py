@@ -20,7 +20,7 @@ def test_it_makes_settings_key_and_database_and_says_what_comes_next(bare: Line,
     assert "mintmark serve\n" in result.stdout
     assert "Back up the master key" in result.stdout
     assert "a service, for scripts and programs" in result.stdout
-    assert "role admin, for the coming admin API and console at http://127.0.0.1:8080/api/v2/admin" in result.stdout
+    assert "role admin, for the coming admin API and console" in result.stdout
     assert "mintmark client create my-app --redirect-uri http" in result.stdout
     assert "http://127.0.0.1:8080/login\n" in result.stdout
     assert "mintmark doctor\n" in result.stdout

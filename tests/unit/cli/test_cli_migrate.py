@@ -46,6 +46,17 @@ def test_it_needs_no_master_key(line: Line, tmp_path: Path) -> None:
     assert line.json("migrate")["schema"] == LATEST
 
 
+def test_it_does_not_look_for_one_either(line: Line, tmp_path: Path) -> None:
+    """Whoever may change tables need not be the one who may read keys."""
+    settings = tmp_path / "mintmark.toml"
+    settings.write_text(
+        f'issuer = "https://id.example"\ndatabase = "{DATABASE}"\n'
+        'master_key_file = "nowhere.key"\nprevious_master_keys_file = "nowhere.either"\n'
+    )
+    assert line.json("migrate", "--check")["schema"] == LATEST
+    assert "nowhere.key" in line("keys", "list", expect=2).stderr
+
+
 def test_memory_has_no_schema(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MINTMARK_DATABASE", "memory:")
     assert "which has no schema" in line.refused("migrate")

@@ -1,6 +1,7 @@
 """`mintmark serve`: what it refuses, whom it tells, and how long it waits before it replaces a worker."""
 
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,17 +110,23 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def parent() -> Iterator[workers._Parent]:
-    """A parent that has started nobody yet."""
+def pipe() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Where a parent hears of signals, and the other end."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        parent = workers._Parent(2, lambda _: None, ours, lambda: None, lambda: None, patience=10)
-        yield parent
-        for end in (*parent._ready, *parent._lifeline):
-            try:
-                os.close(end)
-            except OSError:
-                assert parent.is_stopping, "only the lifeline is let go, and only when all stop"
+        yield ours, theirs
+
+
+@pytest.fixture
+def parent(pipe: tuple[socket.socket, socket.socket]) -> Iterator[workers._Parent]:
+    """A parent that has started nobody yet."""
+    parent = workers._Parent(2, lambda _: None, pipe[0], lambda: None, lambda: None, patience=10)
+    yield parent
+    for end in (*parent._ready, *parent._lifeline):
+        try:
+            os.close(end)
+        except OSError:
+            assert parent.is_stopping, "only the lifeline is let go, and only when all stop"
 
 
 def pause_after(parent: workers._Parent, clock: Clock, lived: float) -> float:
@@ -171,15 +178,14 @@ def killed(parent: workers._Parent, monkeypatch: pytest.MonkeyPatch) -> list[tup
     """Signals that were sent to workers, two of which answer."""
     sent: list[tuple[int, int]] = []
     monkeypatch.setattr("mintmark.cli.workers.os.kill", lambda pid, kind: sent.append((pid, kind)))
+    monkeypatch.setattr("mintmark.cli.workers.os.waitpid", lambda *_: (0, 0))
     parent.is_ready = True
     for child in parent.children:
         child.pid = 4_000_001 + child.number
     return sent
 
 
-def test_whoever_does_not_stop_is_killed(
-    parent: workers._Parent, clock: Clock, killed: list[tuple[int, int]]
-) -> None:
+def test_whoever_does_not_stop_is_killed(parent: workers._Parent, clock: Clock, killed: list[tuple[int, int]]) -> None:
     parent._stop()
     assert parent._pause() == 15
     parent.children[0].pid = 0
@@ -192,18 +198,21 @@ def test_whoever_does_not_stop_is_killed(
     assert parent._pause() is None
 
 
-def hear(parent: workers._Parent, *kinds: signal.Signals) -> None:
-    """Let signals come."""
-    with socket.socket(fileno=os.dup(parent.signals.fileno())) as ours:
-        parent.signals = Heard(bytes(kinds))  # type: ignore[assignment]
-        parent._reap = lambda: None  # type: ignore[method-assign]
-        parent._hear_signals()
-        del ours
-
-
 @pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT])
-def test_the_second_signal_shortens_that(
-    parent: workers._Parent, clock: Clock, killed: list[tuple[int, int]], kind: signal.Signals
+def test_the_second_signal_is_passed_on_and_shortens_that(
+    parent: workers._Parent,
+    pipe: tuple[socket.socket, socket.socket],
+    clock: Clock,
+    killed: list[tuple[int, int]],
+    kind: signal.Signals,
 ) -> None:
-    parent.signals.close()
-    heard = Signals(signal.SIGHUP)
+    """SIGHUP is like any other, except that it comes twice when a terminal is closed."""
+    for heard in (signal.SIGHUP, signal.SIGHUP):
+        pipe[1].send(bytes([heard]))
+        parent._hear_signals()
+    assert (parent.is_stopping, parent._pause(), killed) == (True, 15, [])
+    pipe[1].send(bytes([kind]))
+    parent._hear_signals()
+    assert parent._pause() == 5
+    both = {signal.SIGTERM, signal.SIGINT}
+    assert set(killed) == {(child.pid, passed) for child in parent.children for passed in both}

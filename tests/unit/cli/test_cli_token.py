@@ -123,3 +123,11 @@ def test_the_demo_world_is_as_real_as_any(line: Line, refresh_token: str) -> Non
         password="pass-1", service_secret="pass-2", app_secret="pass-3", app_redirect_uri="u", refresh_token="pass-4"
     )
     assert "pass-" not in repr(secret)
+
+
+@pytest.mark.parametrize("verb", ["inspect", "revoke"])
+def test_a_token_on_the_command_line_is_not_repeated(line: Line, verb: str, refresh_token: str) -> None:
+    said = line.refused("token", verb, refresh_token)
+    assert "standard input" in said
+    assert f"mintmark token {verb} <" in said
+    assert refresh_token not in said
