@@ -97,7 +97,7 @@ def test_while_draining_it_says_so_and_still_answers(place: Home, workers: str) 
         rest = slow.send("POST", TOKEN, place.form, cut_at=-20)
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
-        soon(lambda: ask(place.port, "/readyz")[0] == 503, "readiness is withdrawn")
+        soon(lambda: all(ask(place.port, "/readyz")[0] == 503 for _ in range(8)), "all withdraw their readiness")
         assert time.monotonic() - began < 1
         # New connections, and those that were there, are answered once more and then closed.
         status, headers, body = ask(place.port, "/readyz")

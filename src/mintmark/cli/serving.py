@@ -55,7 +55,7 @@ async def serve(  # the numbers are settings
         )
         answers = application(authority, feed, trusted_proxies=trusted_proxies)
         await listening.answer(
-            around.enter_context(tracing.traced(answers, os.environ)),
+            await around.enter_async_context(tracing.traced(answers, os.environ)),
             listener,
             on_ready=on_ready,
             on_stop=stop,

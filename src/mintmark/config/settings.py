@@ -46,7 +46,8 @@ _WIDEST: Final = Lifetimes(
 )
 _LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 _PRINTABLE: Final = re.compile(r"[\x21-\x7e]+", re.ASCII)
-_HOST_NAME: Final = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?", re.ASCII)
+_LABEL: Final = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST_NAME: Final = re.compile(rf"(?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*", re.ASCII)
 _SCHEME: Final = re.compile(r":|[A-Za-z][A-Za-z0-9+.-]+:")  # one letter and a colon is a drive
 _HEXADECIMAL: Final = re.compile(r"[0-9A-Fa-f]{64}", re.ASCII)
 _BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]{43}=?", re.ASCII)
@@ -239,7 +240,7 @@ class Settings(BaseSettings):
             raise ValueError(problem)
         return value
 
-    @field_validator("host")
+    @field_validator("host", "metrics_host")
     @classmethod
     def _sound_host(cls, value: str) -> str:
         try:
@@ -249,6 +250,14 @@ class Settings(BaseSettings):
                 raise ValueError(
                     "must be an IP address (IPv6 without brackets) or a host name, without a port"
                 ) from None
+        return value
+
+    @field_validator("metrics_port")
+    @classmethod
+    def _beside_port(cls, value: int, info: ValidationInfo) -> int:
+        given = info.data
+        if value and value == given.get("port") and given.get("metrics_host") == given.get("host"):
+            raise ValueError(f"must not be {value}, which is `port`: metrics need a port of their own")
         return value
 
     @field_validator("database")

@@ -125,7 +125,10 @@ class Metrics(Collector):
     async def exposition(self, accept: str) -> tuple[bytes, str]:
         """Return all metrics in a format that is accepted, and its content type."""
         self._behind = await self._entries_behind()
-        encode, content_type = choose_encoder(accept)
+        try:
+            encode, content_type = choose_encoder(accept)
+        except ValueError:  # a version that is no number
+            encode, content_type = choose_encoder("")
         return encode(self._registry), content_type
 
     async def _entries_behind(self) -> int | None:

@@ -4,9 +4,11 @@ Asked for by the variables of OpenTelemetry: ``OTEL_EXPORTER_OTLP_ENDPOINT`` (or
 ``OTEL_TRACES_EXPORTER``. Needs the extra ``otel``. Without them nothing is imported and nothing is in the way.
 """
 
+import asyncio
 import contextlib
 import sys
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -20,13 +22,19 @@ if TYPE_CHECKING:
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _EXPORTERS: Final = ("otlp", "console")
 _SERVICE: Final = "mintmark"
+_PATIENCE: Final = 2.0
+"""Seconds that the last spans get to leave."""
+_LOOK_EVERY: Final = 0.02
 
 log = structlog.get_logger("mintmark")
 
 
-@contextlib.contextmanager
-def traced(application: ASGIApp, environment: Mapping[str, str]) -> Iterator[ASGIApp]:
-    """Yield ``application``, with a span around each request if the environment asks for that."""
+@contextlib.asynccontextmanager
+async def traced(application: ASGIApp, environment: Mapping[str, str]) -> AsyncIterator[ASGIApp]:
+    """Yield ``application``, with a span around each request if the environment asks for that.
+
+    At the end the last spans are sent, for a moment: whoever collects them may be away, and nobody waits for that.
+    """
     exporter = _exporter(environment)
     if exporter is None:
         yield application
@@ -43,7 +51,7 @@ def traced(application: ASGIApp, environment: Mapping[str, str]) -> Iterator[ASG
     try:
         yield spanned(application, provider)
     finally:
-        provider.shutdown()
+        await _within(_PATIENCE, provider.shutdown)
 
 
 def spanned(application: ASGIApp, provider: Any) -> ASGIApp:
@@ -111,6 +119,17 @@ def _exporter(environment: Mapping[str, str]) -> "SpanExporter | None":
         return None
     # Standard output is for results.
     return ConsoleSpanExporter(out=sys.stderr) if kind == "console" else OTLPSpanExporter()
+
+
+async def _within(seconds: float, work: Callable[[], object]) -> None:
+    """Do blocking work in a thread, and go on without it when it takes too long."""
+    # No pool: the process would wait for its threads when it ends.
+    thread = threading.Thread(target=work, name="mintmark traces", daemon=True)
+    thread.start()
+    clock = asyncio.get_running_loop().time
+    until = clock() + seconds
+    while thread.is_alive() and clock() < until:
+        await asyncio.sleep(_LOOK_EVERY)
 
 
 def _trace_headers(scope: Scope) -> dict[str, str]:

@@ -61,14 +61,23 @@ def test_everything_wrong_with_an_issuer_is_said_at_once() -> None:
     assert all(text in problem for text in ("https", "query", "fragment"))
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1", "localhost", "node-1.internal"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1", "localhost", "node-1.internal", "a" * 63 + ".b"])
 def test_an_address_or_name_is_a_host(host: str) -> None:
     assert of(HOST=host).host == host
+    assert of(METRICS_HOST=host).metrics_host == host
 
 
-@pytest.mark.parametrize("host", ["", "[::1]", "127.0.0.1:8080", "http://localhost", "a b", "-a", "a" * 254])
+@pytest.mark.parametrize("host", ["", "[::1]", "127.0.0.1:8080", "http://localhost", "a b", "-a", "a..b", ".a", "a" * 64, "a." * 127 + "b"])
 def test_anything_else_is_not_a_host(host: str) -> None:
     assert problem_of(HOST=host).startswith("MINTMARK_HOST: must be an IP address")
+    assert problem_of(METRICS_HOST=host).startswith("MINTMARK_METRICS_HOST: must be an IP address")
+
+
+def test_metrics_have_a_port_of_their_own() -> None:
+    assert problem_of(PORT="9000", METRICS_PORT="9000").startswith("MINTMARK_METRICS_PORT: must not be 9000, which is `port`")
+    assert of(PORT="9000", METRICS_PORT="9001").metrics_port == 9001
+    # On another address it is another port.
+    assert of(PORT="9000", METRICS_PORT="9000", HOST="192.0.2.1").metrics_port == 9000
 
 
 @pytest.mark.parametrize("database", ["mintmark.sqlite3", "/var/lib/mintmark/a.db", "C:\\mintmark.db"])

@@ -24,7 +24,7 @@ def test_nobody_is_trusted_unless_it_is_said() -> None:
 
 
 def test_addresses_and_networks_of_both_kinds() -> None:
-    written = ("192.0.2.7", "10.0.0.0/8", "2001:db8::1", "2001:db8:1::/64")
+    written = ("192.0.2.7", "10.0.0.0/8", "fd00::/8", "2001:db8::1", "2001:db8:1::/64")
     assert loaded(", ".join(written)).trusted_proxies == written
     Path("mintmark.toml").write_text(f'issuer = "{ISSUER}"\ntrusted_proxies = ["192.0.2.7", "2001:db8::/32"]\n')
     assert load(environ={}).trusted_proxies == ("192.0.2.7", "2001:db8::/32")
@@ -45,6 +45,10 @@ def test_addresses_and_networks_of_both_kinds() -> None:
         ("unix:", "such as"),
         ("0.0.0.0/0", "everybody"),
         ("::/0", "everybody"),
+        ("0.0.0.0/1", "larger than /8"),
+        ("128.0.0.0/1", "larger than /8"),
+        ("10.0.0.0/7", "larger than /8"),
+        ("fc00::/7", "larger than /8"),
         ("::ffff:10.0.0.1", "as such"),
         ("::ffff:10.0.0.0/104", "as such"),
         ("fe80::1%eth0", "zone"),

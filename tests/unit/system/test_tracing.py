@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 from typing import Any
 
 import httpx
@@ -22,11 +23,13 @@ pytestmark = pytest.mark.anyio
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 SECRET = "mmr_" + "s" * 60
 ALL_IMPORTED = """
-import os, sys
+import asyncio, os, sys
 from mintmark.system import tracing
 async def application(scope, receive, send): ...
-with tracing.traced(application, {"PATH": "/bin"}) as same:
-    assert same is application
+async def unchanged():
+    async with tracing.traced(application, {"PATH": "/bin"}) as same:
+        assert same is application
+asyncio.run(unchanged())
 import mintmark.cli.serving
 assert not [name for name in sys.modules if name.startswith("opentelemetry")]
 """
@@ -136,25 +139,28 @@ def test_without_the_variables_nothing_is_imported_and_nothing_is_in_the_way() -
         {"OTEL_EXPORTER_OTLP_ENDPOINT": ""},
     ],
 )
-def test_variables_that_ask_for_no_traces(environment: dict[str, str]) -> None:
+async def test_variables_that_ask_for_no_traces(environment: dict[str, str]) -> None:
     app = application(Reply(200))
-    with capture_logs() as logs, tracing.traced(app, environment) as same:
-        assert same is app
+    with capture_logs() as logs:
+        async with tracing.traced(app, environment) as same:
+            assert same is app
     assert logs == []
 
 
-def test_what_we_cannot_export_to_is_said_and_does_no_harm() -> None:
+async def test_what_we_cannot_export_to_is_said_and_does_no_harm() -> None:
     app = application(Reply(200))
-    with capture_logs() as logs, tracing.traced(app, {"OTEL_TRACES_EXPORTER": "zipkin"}) as same:
-        assert same is app
+    with capture_logs() as logs:
+        async with tracing.traced(app, {"OTEL_TRACES_EXPORTER": "zipkin"}) as same:
+            assert same is app
     assert "must be otlp or console" in logs[0]["why"]
 
 
-def test_without_the_extra_it_is_said_and_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_the_extra_it_is_said_and_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
     app = application(Reply(200))
-    with capture_logs() as logs, tracing.traced(app, {"OTEL_TRACES_EXPORTER": "otlp"}) as same:
-        assert same is app
+    with capture_logs() as logs:
+        async with tracing.traced(app, {"OTEL_TRACES_EXPORTER": "otlp"}) as same:
+            assert same is app
     assert "extra `otel`" in logs[0]["why"]
 
 
@@ -168,7 +174,7 @@ def test_without_the_extra_it_is_said_and_does_no_harm(monkeypatch: pytest.Monke
 )
 async def test_variables_that_ask_for_traces(environment: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     app = application(Reply(200))
-    with tracing.traced(app, environment) as other:
+    async with tracing.traced(app, environment) as other:
         assert other is not app
         if "OTEL_TRACES_EXPORTER" in environment:
             await ask(other)
@@ -176,3 +182,22 @@ async def test_variables_that_ask_for_traces(environment: dict[str, str], capsys
     if "OTEL_TRACES_EXPORTER" in environment:
         assert '"http.route": "/token"' in shown
         assert '"service.name": "mintmark"' in shown
+
+
+@pytest.mark.parametrize("seconds", [0.0, 60.0])
+async def test_whoever_collects_spans_does_not_keep_us_from_stopping(
+    monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    ended, may_end = threading.Event(), threading.Event()
+
+    def shutdown(_: TracerProvider) -> None:
+        may_end.wait(seconds)
+        ended.set()
+
+    monkeypatch.setattr(TracerProvider, "shutdown", shutdown)
+    monkeypatch.setattr(tracing, "_PATIENCE", 0.1 if seconds else 60.0)
+    async with tracing.traced(application(Reply(200)), {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}):
+        pass
+    assert ended.is_set() == (seconds == 0)
+    may_end.set()
+    ended.wait(10)
