@@ -155,6 +155,26 @@ def test_behind_a_front_that_appends_the_client_is_who_the_front_saw(
         assert present(source, "127.0.5.1") == 401
 
 
+@pytest.mark.spec("RFC 9110 §6.5.1")
+def test_nobody_says_in_a_trailer_who_they_are(place: Place) -> None:
+    """HAProxy guards the head, and hands trailers on."""
+
+    def present(number: int, source: str) -> int:
+        body = b"grant_type=client_credentials&client_id=service&client_secret=wrong"
+        claims = f"X-Forwarded-For: 198.51.100.{number}\r\nForwarded: for=198.51.100.{number}\r\n"
+        with contextlib.closing(place.front.connection(source)) as connection:
+            connection.putrequest("POST", TOKEN)
+            connection.putheader("Content-Type", "application/x-www-form-urlencoded")
+            connection.putheader("Transfer-Encoding", "chunked")
+            connection.endheaders(b"%x\r\n%b\r\n0\r\n%b\r\n" % (len(body), body, claims.encode()))
+            return connection.getresponse().status
+
+    statuses = [present(number, place.source(6)) for number in range(SECRETS)]
+    assert statuses[0] == 401
+    assert 429 in statuses
+    assert present(0, place.source(7)) == 401
+
+
 def test_a_node_believes_nobody_but_the_front(place: Place) -> None:
     """Whoever reaches a node itself is who they are, though they say what a front would say."""
 
@@ -180,7 +200,8 @@ def test_scheme_and_host_are_the_issuers(place: Place) -> None:
 
 
 def test_what_is_for_operators_stays_inside(place: Place) -> None:
-    for path in ("/livez", "/readyz", "/metrics"):
+    # Nodes decode paths; so must whoever guards them.
+    for path in ("/livez", "/readyz", "/metrics", "/re%61dyz", "/%6Civez", "/readyz?x", "/%72%65%61%64%79%7a"):
         assert place.front.ask("GET", path).status == 404
     node = http.client.HTTPConnection("127.0.0.1", place.cluster.ports[0], timeout=10)
     with contextlib.closing(node):

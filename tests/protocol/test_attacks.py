@@ -121,6 +121,15 @@ async def test_what_others_do_makes_the_limiter_forget_nobody(monkeypatch: pytes
     assert await limiter.take("sign-in", "ada", burst=2, period=30) == 0
 
 
+async def test_what_the_limiter_keeps_is_as_short_however_long_a_name_is() -> None:
+    limiter, long = MemoryLimiter(FixedClock()), "a" * 4_000
+    for who in (long, long + "\udcff", "ada"):
+        assert [await limiter.take("sign-in", who, burst=1, period=30) for _ in range(2)] == [0, 30]
+        await limiter.give_back("sign-in", who, period=30)
+        assert await limiter.take("sign-in", who, burst=1, period=30) == 0
+    assert {len(key) for key in limiter._free_at["sign-in"]} == {16}
+
+
 @pytest.mark.spec("A17")
 async def test_a_client_of_the_same_name_does_not_inherit_consent(mint: Installation) -> None:
     browser = await mint.browser()

@@ -302,6 +302,9 @@ async def test_only_metrics_are_there(mint: Installation) -> None:
         openmetrics = await http.get("/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"})
         assert openmetrics.headers["content-type"].startswith("application/openmetrics-text")
         assert openmetrics.text.endswith("# EOF\n")
+        for version in ("x", "1.x", "", "1.0.0, text/plain;version=y"):
+            other = await http.get("/metrics", headers={"accept": f"application/openmetrics-text;version={version}"})
+            assert other.status_code == 200, version
         assert [(await http.get(path)).status_code for path in ("/", "/readyz", TOKEN)] == [404] * 3
         assert (await http.post("/metrics")).status_code == 405
     async with mint.http() as public:

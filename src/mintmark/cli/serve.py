@@ -86,6 +86,8 @@ def _listeners(settings: "Settings", workers: int) -> Iterator["socket.socket"]:
         return
     if settings.metrics_port + workers - 1 > 65535:
         raise Refusal(f"metrics_port leaves no room for {workers} workers, each of which takes the next one")
+    if settings.metrics_host == settings.host and 0 < settings.port - settings.metrics_port < workers:
+        raise Refusal(f"{workers} workers take as many ports from metrics_port on, and `port` is among them")
     for number in range(workers):
         yield listening.listen(
             settings.metrics_host,

@@ -127,7 +127,7 @@ class Metrics(Collector):
         self._behind = await self._entries_behind()
         try:
             encode, content_type = choose_encoder(accept)
-        except ValueError:  # a version that is no number
+        except (TypeError, ValueError):  # a version that is no number
             encode, content_type = choose_encoder("")
         return encode(self._registry), content_type
 

@@ -24,7 +24,6 @@ _EXPORTERS: Final = ("otlp", "console")
 _SERVICE: Final = "mintmark"
 _PATIENCE: Final = 2.0
 """Seconds that the last spans get to leave."""
-_LOOK_EVERY: Final = 0.02
 
 log = structlog.get_logger("mintmark")
 
@@ -123,13 +122,20 @@ def _exporter(environment: Mapping[str, str]) -> "SpanExporter | None":
 
 async def _within(seconds: float, work: Callable[[], object]) -> None:
     """Do blocking work in a thread, and go on without it when it takes too long."""
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+
+    def run() -> None:
+        try:
+            work()
+        finally:
+            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+                loop.call_soon_threadsafe(done.set)
+
     # No pool: the process would wait for its threads when it ends.
-    thread = threading.Thread(target=work, name="mintmark traces", daemon=True)
-    thread.start()
-    clock = asyncio.get_running_loop().time
-    until = clock() + seconds
-    while thread.is_alive() and clock() < until:
-        await asyncio.sleep(_LOOK_EVERY)
+    threading.Thread(target=run, name="mintmark traces", daemon=True).start()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await done.wait()
 
 
 def _trace_headers(scope: Scope) -> dict[str, str]:

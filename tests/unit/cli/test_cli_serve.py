@@ -68,6 +68,8 @@ def test_each_worker_needs_a_port_for_its_metrics(line: Line, monkeypatch: pytes
     monkeypatch.setenv("MINTMARK_PORT", str(free))
     monkeypatch.setenv("MINTMARK_METRICS_PORT", "65534")
     assert "no room for 3 workers" in line.refused("serve", "--workers", "3")
+    monkeypatch.setenv("MINTMARK_METRICS_PORT", str(free - 1))
+    assert "`port` is among them" in line.refused("serve", "--workers", "2")
 
 
 # --- the service manager

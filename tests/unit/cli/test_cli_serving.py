@@ -49,6 +49,12 @@ def test_other_reasons_not_to_listen(monkeypatch: pytest.MonkeyPatch, number: in
         listening.listen("10.0.0.1", 80, how_to_move=move)
 
 
+@pytest.mark.parametrize("host", ["a..b", "a" * 70])
+def test_names_that_no_host_has(host: str) -> None:
+    with pytest.raises(Refusal, match=f"cannot listen on {host}: no name looks like that"):
+        listening.listen(host, 8080, how_to_move=move)
+
+
 def test_no_port_near_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> socket.socket:
         raise OSError(errno.EADDRINUSE, "taken")

@@ -67,14 +67,18 @@ def test_an_address_or_name_is_a_host(host: str) -> None:
     assert of(METRICS_HOST=host).metrics_host == host
 
 
-@pytest.mark.parametrize("host", ["", "[::1]", "127.0.0.1:8080", "http://localhost", "a b", "-a", "a..b", ".a", "a" * 64, "a." * 127 + "b"])
+@pytest.mark.parametrize(
+    "host", ["", "[::1]", "127.0.0.1:8080", "http://localhost", "a b", "-a", "a..b", ".a", "a" * 64, "a." * 127 + "b"]
+)
 def test_anything_else_is_not_a_host(host: str) -> None:
     assert problem_of(HOST=host).startswith("MINTMARK_HOST: must be an IP address")
     assert problem_of(METRICS_HOST=host).startswith("MINTMARK_METRICS_HOST: must be an IP address")
 
 
 def test_metrics_have_a_port_of_their_own() -> None:
-    assert problem_of(PORT="9000", METRICS_PORT="9000").startswith("MINTMARK_METRICS_PORT: must not be 9000, which is `port`")
+    assert problem_of(PORT="9000", METRICS_PORT="9000").startswith(
+        "MINTMARK_METRICS_PORT: must not be 9000, which is `port`"
+    )
     assert of(PORT="9000", METRICS_PORT="9001").metrics_port == 9001
     # On another address it is another port.
     assert of(PORT="9000", METRICS_PORT="9000", HOST="192.0.2.1").metrics_port == 9000

@@ -38,7 +38,7 @@ class Pool:
         self._busy: set[Connection] = set()
         self._dialing = 0
         # The server said that it was full: until then (0: it did not) it is not asked again, and then by one of us.
-        self._full_until = 0.0
+        self._full_until, self._refusal = 0.0, ""
         self._outdated: set[Connection] = set()
         # Who waits gets a connection, or None: there is a place for a new one.
         self._waiting: deque[asyncio.Future[Connection | None]] = deque()
@@ -138,7 +138,7 @@ class Pool:
         if self._busy or self._dialing:
             return False
         self._hand_on(None)  # whoever waits learns it as well
-        raise NoRoomError("the server takes no further connection")
+        raise NoRoomError(self._refusal)
 
     async def _add(self) -> Connection:
         self._dialing += 1
@@ -146,7 +146,8 @@ class Pool:
             connection = await self._dial()
         except BaseException as error:
             self._dialing -= 1
-            self._full_until = self._time() + FULL_SECONDS if isinstance(error, NoRoomError) else 0.0
+            is_full = isinstance(error, NoRoomError)
+            self._full_until, self._refusal = self._time() + FULL_SECONDS if is_full else 0.0, str(error)
             self._hand_on(None)
             self._note_end()
             raise
@@ -177,7 +178,9 @@ class Pool:
     def _said(self) -> str:
         if not self._full_until:
             return f"all {self._size} connections to PostgreSQL are in use"
-        return f"all {len(self._busy)} connections to PostgreSQL are in use, and the server takes no further one"
+        return (
+            f"all {len(self._busy)} connections to PostgreSQL are in use, and it takes no further one: {self._refusal}"
+        )
 
     def _hand_on(self, what: Connection | None) -> bool:
         """Give ``what`` to who waits longest; tell whether anybody did."""
