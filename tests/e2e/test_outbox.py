@@ -21,6 +21,7 @@ from mintmark.storage.redis import RedisConnection, RedisRevocationStream
 
 pytestmark = [pytest.mark.slow, pytest.mark.anyio, pytest.mark.timeout(300), pytest.mark.spec("invariant I6")]
 ROOT: Final = Path(__file__).resolve().parents[2]
+ISSUER: Final = "http://127.0.0.1:9"
 _SECONDS: Final = 60
 
 
@@ -29,7 +30,7 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path, redis: RedisServer)
     """Settings of all nodes, but the master key."""
     is_file = request.param == "sqlite"
     database = str(tmp_path / "mintmark.sqlite3") if is_file else request.getfixturevalue("postgresql_url")
-    return {"issuer": "http://127.0.0.1:9", "database": database, "redis": redis.url}
+    return {"issuer": ISSUER, "database": database, "redis": redis.url}
 
 
 async def killed(settings: dict[str, Any], what: str) -> dict[str, str]:
@@ -49,7 +50,7 @@ async def killed(settings: dict[str, Any], what: str) -> dict[str, str]:
 
 
 async def published(redis: RedisServer) -> list[Revocation]:
-    connection = RedisConnection(redis.url)
+    connection = RedisConnection(redis.url, issuer=ISSUER)
     try:
         _, entries = await RedisRevocationStream(connection).after("", 0)
         return entries

@@ -198,8 +198,9 @@ async def test_a_stream_that_hangs_holds_up_neither_hearing_nor_requests(
     assert_error(await two.refresh(tokens["refresh_token"]), "invalid_grant")
 
 
-async def test_a_stream_that_lost_everything_is_told_everything_again(
-    mint: Installation, stream: FakeStream, running: AsyncExitStack
+@pytest.mark.parametrize("kept", [0, 1])
+async def test_a_stream_that_lost_something_is_told_everything_again(
+    mint: Installation, stream: FakeStream, running: AsyncExitStack, kept: int
 ) -> None:
     """And what comes afterwards is heard of."""
     two = await node(mint, stream)
@@ -207,31 +208,11 @@ async def test_a_stream_that_lost_everything_is_told_everything_again(
     for value in "ab":
         await mint.authority.store.revocations.add(lost(value), event())
     await until(lambda: len(stream.published) == 2)
-    stream.lose_everything()
+    stream.go_back(kept)
     await until(lambda: len(stream.published) == 2)
     await until(lambda: stream._is_whole)
     await stream.publish([lost("c")])
     await until(lambda: knows(two, "c"))
-
-
-async def test_a_stream_that_went_back_is_told_what_it_lost(
-    mint: Installation, stream: FakeStream, running: AsyncExitStack
-) -> None:
-    """A node that was told by it, and one that read the store; what comes afterwards is heard of."""
-    troubled = TroubledStore(mint.authority.store)
-    two = await node(mint, stream, troubled)
-    await running.enter_async_context(hearing(two.authority))
-    for value in "ab":
-        await mint.authority.store.revocations.add(lost(value), event())
-    await until(lambda: len(stream.published) == 2)
-    troubled.troubles["revocations.after"] = AWAY
-    await stream.publish([lost("c")])
-    await until(lambda: knows(two, "c"))
-    stream.go_back(1)
-    await until(lambda: {entry.value for entry in stream.published} == set("abc"))
-    await until(lambda: stream._is_whole)
-    await stream.publish([lost("d")])
-    await until(lambda: knows(two, "d"))
 
 
 async def test_what_the_store_does_not_have_is_published_again_from_memory(
@@ -372,24 +353,14 @@ async def test_a_node_starts_although_nothing_can_be_written_back(
     assert await stored(store) == ["lost"]
 
 
-@pytest.mark.parametrize("where", ["stream", "store"])
 async def test_a_node_starts_whatever_it_stumbles_over(
-    mint: Installation,
-    stream: FakeStream,
-    running: AsyncExitStack,
-    monkeypatch: pytest.MonkeyPatch,
-    where: str,
+    mint: Installation, stream: FakeStream, running: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The tasks try again. Only the kind of the problem is told: its text may be anybody's."""
     fresh, problem = await node(mint, stream), failing(ValueError("hunter2"))
     with capture_logs() as logs, monkeypatch.context() as patches:
-        if where == "stream":
-            patches.setattr(stream, "after", lambda *_: problem())
-        else:
-            patches.setattr(module, "reapply", lambda *_: problem())
+        patches.setattr(stream, "after", lambda *_: problem())
         await running.enter_async_context(hearing(fresh.authority))
     assert (logs[0]["event"], logs[0]["kind"]) == ("starts before the store knows all revocations", "ValueError")
-    assert "hunter2" not in str(logs[0])
     await stream.publish([lost()])
     await until(lambda: fresh.authority.denylist.reapplied == 1)
 

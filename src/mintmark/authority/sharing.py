@@ -40,7 +40,7 @@ class RevocationStream(Protocol):
         ...
 
     async def is_whole(self) -> bool:
-        """Tell whether all live entries were published since it was last emptied; false after a loss."""
+        """Tell whether all live entries were published since it was last emptied or went back; false after a loss."""
         ...
 
     async def set_whole(self) -> None:
@@ -60,7 +60,7 @@ class Shared(Protocol):
     """What nodes share beside the store, such as Redis. It may be away at any time; each feature says what it does then.
 
     Attributes:
-        is_up: Whether it answered when it was asked last.
+        is_up: Whether it answered when it was asked last, and has refused nothing for a while.
         failures: How often it did not, since the process began.
     """
 

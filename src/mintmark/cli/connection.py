@@ -3,6 +3,7 @@
 import asyncio
 from typing import Final
 
+from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 MAX_HEAD_BYTES: Final = 65_536
@@ -35,6 +36,7 @@ class Protocol(HttpToolsProtocol):
     # While something is expected. The timer may run out earlier, and is then set again; so a request costs none.
     _deadline: float | None = None
     _timer: asyncio.TimerHandle | None = None
+    _answered: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Expect a request."""
@@ -42,10 +44,11 @@ class Protocol(HttpToolsProtocol):
         self._expect()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Expect nothing any more."""
+        """Expect nothing any more, and tell whoever answers."""
         self._deadline = None
         if self._timer is not None:
             self._timer.cancel()
+        self._tell_of_the_end()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -78,7 +81,11 @@ class Protocol(HttpToolsProtocol):
         if len(self.headers) >= MAX_HEADERS:
             self._is_too_large = True
             raise _TooMuchError
-        super().on_header(name, value)
+        # As the base class does, whose method would cost more than this: there are many headers.
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Begin a body: its length is the application's affair, what frames it is counted anew."""
@@ -118,10 +125,18 @@ class Protocol(HttpToolsProtocol):
 
     def hang_up(self) -> None:
         """Close at once, whatever is under way; whoever answers finds that nobody is there any more."""
-        if self.cycle is not None:
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
+        self._tell_of_the_end()
         self.transport.abort()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._answered = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _tell_of_the_end(self) -> None:
+        # The base class tells the request that came last, which may be one that waits.
+        if self._answered is not None and not self._answered.response_complete:
+            self._answered.disconnected = True
+            self._answered.message_event.set()
 
     def _unsupported_upgrade_warning(self) -> None:
         """Say nothing: a client that asks for another protocol gets its answer in this one (RFC 9110 §7.8)."""

@@ -34,8 +34,8 @@ _CHECK_FILE: Final = (
     "`mintmark doctor` says more."
 )
 _CHECK_SERVER: Final = (
-    "Check that the server runs and can be reached from here, and that the user named in `database` may use it with "
-    "`database_password`."
+    "If that does not say it: check that the server runs and can be reached from here, and that the user named in "
+    "`database` may use it with `database_password`."
 )
 
 

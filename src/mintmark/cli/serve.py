@@ -26,6 +26,12 @@ MOST_WORKERS: Final = 64
 LONGEST_DRAIN: Final = 300
 
 
+def _say_where(ctx: click.Context, option: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        name = str(option.name)
+        raise click.UsageError(f"--{name} is a setting: `{name}` in mintmark.toml, or MINTMARK_{name.upper()}", ctx)
+
+
 @click.command("serve", epilog=example("mintmark serve", "mintmark serve --config /etc/mintmark/mintmark.toml"))
 @config_option
 @click.option(
@@ -42,6 +48,8 @@ LONGEST_DRAIN: Final = 300
     show_default=True,
     help="Seconds from the signal to stop until no more connections are taken; a load balancer must notice in that time.",
 )
+@click.option("--port", hidden=True, expose_value=False, callback=_say_where)
+@click.option("--host", hidden=True, expose_value=False, callback=_say_where)
 def command(workers: int, drain_delay: int) -> None:
     """Run the authority.
 

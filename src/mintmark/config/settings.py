@@ -168,7 +168,9 @@ class Settings(BaseSettings):
         "path, `postgresql://…` or `memory:`",
     )
     database_password: SecretStr | None = _setting(None, "Password for PostgreSQL", "text", secret=True)
-    database_connections: Whole = _number(10, 1, 200, "Connections to PostgreSQL that a process keeps at most")
+    database_connections: Whole = _number(
+        10, 1, 200, "Connections to PostgreSQL that a process keeps at most, beside one that hears of revocations"
+    )
     redis: str = _setting(
         "", "Redis or Valkey shared by all nodes; empty for none", "`redis://host:port/0` or `rediss://…`, no password"
     )

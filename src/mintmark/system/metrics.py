@@ -279,7 +279,9 @@ def _store(meter: Meter, *, is_up: bool) -> Iterator[Metric]:
 
 def _shared(shared: Shared | None) -> Iterator[Metric]:
     if shared is not None:
-        yield GaugeMetricFamily("mintmark_redis_up", "1 if Redis answered when it was last asked", shared.is_up)
+        yield GaugeMetricFamily(
+            "mintmark_redis_up", "1 if Redis answered when it was last asked, and refused nothing lately", shared.is_up
+        )
         yield CounterMetricFamily("mintmark_redis_failures", "Calls that Redis did not answer", shared.failures)
 
 

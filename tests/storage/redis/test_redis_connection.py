@@ -165,15 +165,15 @@ async def test_a_redis_that_refuses_writes_alone_is_not_up_and_down_by_turns(pla
                 assert [await connection.run(ECHO, ["x"], ["read"]) for _ in range(3)] == [b"read"] * 3
                 with pytest.raises(StoreUnavailableError, match=r"^redis refuses: OutOfMemoryError$"):
                     await connection.check()
-                assert not connection.is_up
+                assert (connection.is_up, connection.failures) == (False, number + 1)
                 place.monotonic.advance(28)
         finally:
             place.keeper.cli("CONFIG", "SET", "maxmemory", "0")
         assert await replays.is_first("assertion", "jti", expires_at)
-        assert not connection.is_up
+        assert (connection.is_up, connection.failures) == (False, 5)
         place.monotonic.advance(1)
         await connection.run(ECHO, ["x"], ["read"])
-        assert connection.is_up
+        assert (connection.is_up, connection.failures) == (True, 5)
         await connection.check()
     assert [line["event"] for line in lines] == ["redis does not answer", "redis answers again"]
 

@@ -39,6 +39,12 @@ def test_workers_cannot_share_what_only_one_process_remembers(line: Line, monkey
     assert "leave --workers away" in line.refused("serve", "--workers", "2")
 
 
+@pytest.mark.parametrize("name", ["port", "host"])
+def test_what_is_a_setting_is_no_option(line: Line, name: str) -> None:
+    assert f"`{name}` in mintmark.toml, or MINTMARK_{name.upper()}" in line.refused("serve", f"--{name}", "1", expect=2)
+    assert f"--{name}" not in line("serve", "--help").stdout
+
+
 @pytest.mark.parametrize("words", [("--workers", "0"), ("--workers", "65"), ("--drain-delay", "301")])
 def test_numbers_out_of_bounds_are_wrong_usage(line: Line, words: tuple[str, str]) -> None:
     line.refused("serve", *words, expect=2)

@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import pytest
 import structlog
 from tests.unit.cli.command_line import Line
@@ -175,11 +176,12 @@ def test_serve_tells_of_an_empty_database(
 def test_a_token_that_is_typed_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
     monkeypatch.setattr("click.termui.hidden_prompt_func", lambda _: " t0ken ")
-    assert asking.ask_token() == "t0ken"
+    with click.Context(click.Command("introspect")):
+        assert asking.ask_token() == "t0ken"
 
     def interrupted(_: str) -> str:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("click.termui.hidden_prompt_func", interrupted)
-    with pytest.raises(Refusal, match="paste it, or pipe it in"):
+    with click.Context(click.Command("introspect")), pytest.raises(Refusal, match="paste it, or pipe it in"):
         asking.ask_token()

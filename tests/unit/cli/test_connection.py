@@ -28,6 +28,7 @@ class Application:
     bodies: list[bytes] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
     may_answer: asyncio.Event = field(default_factory=asyncio.Event)
+    is_stream: bool = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scopes.append(scope)
@@ -40,6 +41,10 @@ class Application:
             body, is_whole = body + message["body"], not message["more_body"]
         await self.may_answer.wait()
         self.bodies.append(body)
+        if self.is_stream:
+            assert (await receive())["type"] == "http.disconnect"
+            self.ended.append("hung up")
+            return
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
         await send({"type": "http.response.body", "body": b"ok"})
 
@@ -141,12 +146,12 @@ async def test_what_frames_a_body_is_limited_as_a_head_is(served: Served, before
 async def test_bodies_count_for_what_frames_them_only(served: Served) -> None:
     client = await served.connect()
     client.writer.write(CHUNKED)
-    for _ in range(20):
+    for _ in range(100):
         client.writer.write(b"4000\r\n" + b"x" * 0x4000 + b"\r\n")
         await client.writer.drain()
     client.writer.write(b"0\r\n\r\n")
     await client.answers(1)
-    assert served.application.bodies == [b"x" * 0x4000 * 20]
+    assert served.application.bodies == [b"x" * 0x4000 * 100]
 
 
 @pytest.mark.parametrize(("count", "status"), [(199, b"200"), (200, b"431")])
@@ -273,6 +278,17 @@ async def test_requests_cost_no_timer_of_their_own(served: Served, monkeypatch: 
     assert made[0]._timer is timer
     client.writer.close()
     await soon(timer.cancelled)
+
+
+async def test_whoever_is_gone_is_noticed_behind_further_requests_as_well(served: Served) -> None:
+    """What answers the first request, such as a stream, would go on for ever."""
+    served.application.is_stream = True
+    client = await served.connect()
+    client.writer.write(GET * 3)
+    await soon(lambda: served.application.bodies == [b""])
+    client.writer.close()
+    await soon(lambda: served.application.ended == ["hung up"])
+    assert len(served.application.scopes) == 1
 
 
 # --- how it stops
