@@ -7,7 +7,6 @@ import base64
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
@@ -26,6 +25,7 @@ from pydantic.config import JsonDict
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from mintmark.authority.policy import BOUNDS, DAY, LIFETIMES, Classification, Lifetimes, Policy, problems_of
+from mintmark.config.hosts import host_problem
 from mintmark.config.postgresql import SCHEME as POSTGRESQL
 from mintmark.config.postgresql import postgresql_problem
 from mintmark.config.proxies import proxy_problem
@@ -46,8 +46,6 @@ _WIDEST: Final = Lifetimes(
 )
 _LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 _PRINTABLE: Final = re.compile(r"[\x21-\x7e]+", re.ASCII)
-_LABEL: Final = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
-_HOST_NAME: Final = re.compile(rf"(?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*", re.ASCII)
 _SCHEME: Final = re.compile(r":|[A-Za-z][A-Za-z0-9+.-]+:")  # one letter and a colon is a drive
 _HEXADECIMAL: Final = re.compile(r"[0-9A-Fa-f]{64}", re.ASCII)
 _BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]{43}=?", re.ASCII)
@@ -245,13 +243,8 @@ class Settings(BaseSettings):
     @field_validator("host", "metrics_host")
     @classmethod
     def _sound_host(cls, value: str) -> str:
-        try:
-            ip_address(value)
-        except ValueError:
-            if not _HOST_NAME.fullmatch(value):
-                raise ValueError(
-                    "must be an IP address (IPv6 without brackets) or a host name, without a port"
-                ) from None
+        if problem := host_problem(value):
+            raise ValueError(problem)
         return value
 
     @field_validator("metrics_port")
