@@ -1,5 +1,7 @@
 """Fixtures for every kind of test."""
 
+import logging
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -9,6 +11,16 @@ if TYPE_CHECKING:
     from tests.support.installation import Installation
     from tests.support.postgres import PostgreSQL
     from tests.support.redis import RedisCluster, RedisServer
+
+
+@pytest.fixture(autouse=True)
+def _logging_of_its_own() -> Iterator[None]:
+    """Undo what a command did to the logging of this process: what libraries log goes nowhere but to pytest."""
+    yield
+    logs = sys.modules.get("mintmark.cli.logs")
+    if logs is not None:
+        for handler in [each for each in logging.root.handlers if isinstance(each, logs._Forward)]:
+            logging.root.removeHandler(handler)
 
 
 @pytest.fixture

@@ -60,22 +60,22 @@ async def test_a_position_leads_on(place: RedisPlace) -> None:
 async def test_what_it_has_is_left_out_and_what_says_more_is_not(place: RedisPlace) -> None:
     node = on(place)
     steps = [
-        (entry("a", life=100), True),
-        (entry("a", life=100), False),
-        (entry("a", life=99), False),
-        (entry("a", life=101), True),
-        (entry("a", life=100), False),
-        (entry("a", "gid", life=100), True),
-        (entry("a", "sub", before=NOW, life=100), True),
-        (entry("a", "sub", before=NOW, life=100), False),
-        (entry("a", "sub", before=NOW - 1, life=100), False),
-        (entry("a", "sub", before=NOW + 1, life=50), True),
-        (entry("a", "sub", before=NOW + 1, life=100), False),
-        (entry("a", "sub", life=50), True),  # all of them, whenever they were issued
-        (entry("a", "sub", before=NOW + 2, life=100), False),
-        (entry("a", "sub", before=NOW, life=200), True),
-        (entry("a", "client_id", life=100), True),
-        (entry("a", "client_id", before=NOW + 9, life=100), False),
+        (entry("a", life=7300), True),
+        (entry("a", life=7300), False),
+        (entry("a", life=7299), False),
+        (entry("a", life=7301), True),
+        (entry("a", life=7300), False),
+        (entry("a", "gid", life=7300), True),
+        (entry("a", "sub", before=NOW, life=7300), True),
+        (entry("a", "sub", before=NOW, life=7300), False),
+        (entry("a", "sub", before=NOW - 1, life=7300), False),
+        (entry("a", "sub", before=NOW + 1, life=7250), True),
+        (entry("a", "sub", before=NOW + 1, life=7300), False),
+        (entry("a", "sub", life=7250), True),  # all of them, whenever they were issued
+        (entry("a", "sub", before=NOW + 2, life=7300), False),
+        (entry("a", "sub", before=NOW, life=7400), True),
+        (entry("a", "client_id", life=7300), True),
+        (entry("a", "client_id", before=NOW + 9, life=7300), False),
     ]
     position = ""
     for one, is_new in steps:
@@ -232,7 +232,7 @@ async def test_while_redis_is_away_every_verb_says_so(place: RedisPlace) -> None
 
 async def test_an_entry_said_again_by_the_stream_revokes_what_it_did(place: RedisPlace) -> None:
     """What nodes make of the stream does not depend on who published what first."""
-    variants = [entry("a", "sub", before=before, life=life) for before in (None, NOW, NOW + 1) for life in (10, 20)]
+    variants = [entry("a", "sub", before=before, life=life) for before in (None, NOW, NOW + 1) for life in (3600, 7200)]
     for seed in range(5):
         node = on(place)
         place.keeper.flush()
@@ -241,4 +241,4 @@ async def test_an_entry_said_again_by_the_stream_revokes_what_it_did(place: Redi
         table = RevocationTable()
         for one in await whole(node):
             table.add(one.kind, one.value, one.before, one.expires_at)
-        assert table.entries() == [entry("a", "sub", life=20)]
+        assert table.entries() == [entry("a", "sub", life=7200)]

@@ -95,6 +95,6 @@ def test_postgresql_is_migrated_by_command_only(
 def test_a_server_that_is_away_is_told_from_a_file_that_is(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MINTMARK_DATABASE", "postgresql://mintmark@127.0.0.1:1/mintmark")
     said = line.refused("user", "list")
-    assert "Check that the server runs and can be reached from here" in said
+    assert "check that the server runs and can be reached from here" in said
     finding = next(each for each in line.json("doctor", expect=1)["findings"] if each["check"] == "database")
     assert (finding["status"], "database_password" in finding["remedy"]) == ("problem", True)
