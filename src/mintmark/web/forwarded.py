@@ -12,6 +12,7 @@ Rules:
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
@@ -55,15 +56,13 @@ def client_address(peer: str, headers: Headers, trusted: Sequence[Network]) -> s
         The address in its one canonical form, IPv4 also where it came as IPv6 (``::ffff:192.0.2.1``); ``peer`` itself
         if that is no address.
     """
-    nearest = _address(peer.partition("%")[0])
-    if nearest is None:
-        return peer
-    if not _is_among(trusted, nearest):
-        return str(nearest)
+    nearest, name = _peer(peer)
+    if nearest is None or not _is_among(trusted, nearest):
+        return name
     said = [
         _walk(nearest, read("".join(values)), trusted)
-        for name, read in _HEADERS
-        if (values := [f",{value.decode('latin-1')}" for key, value in headers if key == name])
+        for header, read in _HEADERS
+        if (values := [f",{value.decode('latin-1')}" for key, value in headers if key == header])
     ]
     return str(said[0] if len(set(said)) == 1 else nearest)
 
@@ -86,6 +85,16 @@ def behind_proxies(application: ASGIApp, trusted: Sequence[str]) -> ASGIApp:
         await application(scope, receive, send)
 
     return told
+
+
+@lru_cache(maxsize=4096)
+def _peer(peer: str) -> tuple[_Address | None, str]:
+    """Return the address of a peer, and what it is called.
+
+    Remembered: the same few peers send most requests, and what a server calls them is short, unlike what headers say.
+    """
+    address = _address(peer.partition("%")[0])
+    return address, peer if address is None else str(address)
 
 
 def _walk(nearest: _Address, said: Iterator[_Address | None], trusted: Sequence[Network]) -> _Address:
