@@ -100,8 +100,8 @@ def pin(core: int) -> None:
 
 
 def spread() -> None:
-    """Let this process run on every core."""
-    os.sched_setaffinity(0, _AVAILABLE)
+    """Let this process run on every core, whatever its parent was kept on."""
+    os.sched_setaffinity(0, range(os.cpu_count() or 1))
 
 
 def pin_as_told() -> list[str]:

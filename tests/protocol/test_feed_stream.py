@@ -96,7 +96,7 @@ async def test_a_heartbeat_comes_when_nothing_else_did_for_a_while(served: Serve
 
 
 async def test_what_comes_close_together_is_sent_together(served: Served) -> None:
-    """The first after a quiet moment goes out at once; those that follow within 50 ms wait for one another."""
+    """The first after a quiet moment goes out at once; those that follow within 40 ms wait for one another."""
     async with served.reader() as reader:
         reader.take()
         await served.revoke("a")
@@ -105,7 +105,7 @@ async def test_what_comes_close_together_is_sent_together(served: Served) -> Non
         await served.revoke("b")
         await served.timers.advance(0.005)
         await served.revoke("c", "d")
-        await served.timers.advance(0.039)
+        await served.timers.advance(0.029)
         assert reader.take() == []
         await served.timers.advance(0.002)
         (sent,) = reader.take()

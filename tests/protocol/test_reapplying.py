@@ -296,6 +296,7 @@ async def test_one_after_the_other_finds_nothing_left_to_do(mint: Installation, 
     assert len(await stored(mint)) == len(await reapplied(mint)) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.spec("invariant I4")
 @pytest.mark.parametrize("does_the_work", [False, True])
 async def test_whatever_fails_in_between_the_next_time_completes_it(does_the_work: bool) -> None:

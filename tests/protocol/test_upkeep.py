@@ -166,6 +166,7 @@ async def test_a_renewal_whose_outcome_nobody_knows_loses_no_lease(does_the_work
     assert one.authority.meter.leads
 
 
+@pytest.mark.slow
 @pytest.mark.spec("I7", "I9")
 async def test_two_nodes_with_clocks_ten_seconds_apart_rotate_each_key_once() -> None:
     """Whoever leads; and the lease goes from one to the other in between, as often as it can."""

@@ -38,7 +38,7 @@ class Pace:
     """
 
     heartbeat: float = 5.0
-    flush: float = 0.05
+    flush: float = 0.04
     patience: float = 10.0
     life: tuple[float, float] = (600.0, 900.0)
 
