@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 from urllib.parse import urlencode
 
 import anyio
@@ -19,16 +19,11 @@ import pytest
 from pydantic import SecretBytes
 from tests.e2e.watching import Watched, outcome, wait_until
 from tests.support.proxy import Proxy, proxy_to
+from tests.support.serve import API, with_service
 from tests.unit.cli.processes import Process, clean_environment, free_port, started
 
-from mintmark import bootstrap
-from mintmark.authority.model import Client, Resource
-from mintmark.authority.registration import create_client
-from mintmark.authority.resources import create_resource
 from mintmark.config import Settings
 from mintmark.verifier import Verifier
-
-API: Final = "https://api.example"
 
 
 class Service:
@@ -164,25 +159,7 @@ def world(tmp_path: Path) -> Iterator[World]:
         key.chmod(0o600)
         lines = [f"{name} = {json.dumps(value)}\n" for name, value in settings.items()]
         (tmp_path / "mintmark.toml").write_text("".join([*lines, f'master_key_file = "{key}"\n']))
-        secret = anyio.run(_found, Settings(**settings, master_key=SecretBytes(bytes(32))))
+        secret = anyio.run(with_service, Settings(**settings, master_key=SecretBytes(bytes(32))))
         service = Service(port, secret)
         stack.callback(service.hang_up)
         yield World(tmp_path, port, proxy, service, issuer, stack)
-
-
-async def _found(settings: Settings) -> str:
-    async with bootstrap.running(settings) as authority:
-        await create_resource(authority, Resource(resource=API, name="Orders", scopes=("orders:read",)))
-        client = Client(
-            client_id="service",
-            name="Order service",
-            grant_types=("client_credentials",),
-            scope=("orders:read",),
-            resources=(API,),
-            default_resource=API,
-            serves=(API,),
-            access_token_signed_response_alg="ES256",
-        )
-        _, secret = await create_client(authority, client)
-        assert secret is not None
-        return secret

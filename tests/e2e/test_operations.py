@@ -180,7 +180,7 @@ def test_whoever_does_not_finish_its_request_is_not_waited_for(place: Home, work
     with place.serving("--workers", workers) as process, Connection(place.port) as head, Connection(place.port) as body:
         head.send("GET", "/livez", cut_at=10)
         body.send("POST", TOKEN, place.form, cut_at=-20)
-        time.sleep(0.2)
+        time.sleep(0.2)  # for them to arrive, which nobody can see from here
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
         assert head.line() == b""
@@ -198,7 +198,7 @@ def test_a_worker_that_hangs_is_killed(place: Home) -> None:
     with place.serving("--workers", "2") as process:
         os.kill(min(workers_of(process)), signal.SIGSTOP)
         process.send_signal(signal.SIGTERM)
-        time.sleep(0.2)
+        time.sleep(0.2)  # or the kernel makes one signal of two
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 1
     assert said(process, "worker failed to stop.*exit_code=-9")

@@ -89,6 +89,11 @@ async def _found(folder: Path) -> Home:
     settings = Settings(
         issuer=f"http://127.0.0.1:{port}", database=str(folder / "mintmark.sqlite3"), master_key=SecretBytes(bytes(32))
     )
+    return Home(folder, port, await with_service(settings))
+
+
+async def with_service(settings: Settings) -> str:
+    """Register the client ``service``, which gets tokens for ``API`` and serves it; return its secret."""
     async with bootstrap.running(settings) as authority:
         await create_resource(authority, Resource(resource=API, name="Orders", scopes=("orders:read",)))
         service = Client(
@@ -103,7 +108,7 @@ async def _found(folder: Path) -> Home:
         )
         _, secret = await create_client(authority, service)
     assert secret is not None
-    return Home(folder, port, secret)
+    return secret
 
 
 class Connection:

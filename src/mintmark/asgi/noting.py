@@ -72,10 +72,10 @@ class Noting:
         if noted is not None:
             noted.update(endpoint=self._path, status=status, error=error, request_id=request_id.get())
         if seconds >= SLOW:
-            log.info("slow", **self._line(scope, status, error, seconds))
+            log.info("slow", **self._line(scope["method"], status, error, seconds))
         elif self._is_verbose:
-            log.debug("request", **self._line(scope, status, error, seconds))
+            log.debug("request", **self._line(scope["method"], status, error, seconds))
 
-    def _line(self, scope: Scope, status: int, error: str, seconds: float) -> dict[str, str | int | float]:
-        line = {"path": self._path, "method": scope["method"], "status": status, "ms": round(seconds * 1000, 1)}
-        return line | {"address": address_of(scope)} | ({"error": error} if error else {})
+    def _line(self, method: str, status: int, error: str, seconds: float) -> dict[str, str | int | float]:
+        line = {"path": self._path, "method": method, "status": status, "ms": round(seconds * 1000, 1)}
+        return line | ({"error": error} if error else {})
