@@ -77,5 +77,10 @@ class Noting:
             log.debug("request", **self._line(scope["method"], status, error, seconds))
 
     def _line(self, method: str, status: int, error: str, seconds: float) -> dict[str, str | int | float]:
-        line = {"path": self._path, "method": method, "status": status, "ms": round(seconds * 1000, 1)}
+        line: dict[str, str | int | float] = {
+            "path": self._path,
+            "method": method,
+            "status": status,
+            "ms": round(seconds * 1000, 1),
+        }
         return line | ({"error": error} if error else {})
