@@ -1,9 +1,9 @@
 """Fixtures for every kind of test."""
 
+import datetime
 import logging
 import re
 import sys
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Refuse tests named after the hour: the processes of pytest-xdist must all collect the same names."""
-    now = time.time()
+    now = datetime.datetime.now(datetime.UTC).timestamp()
     for item in items:
         if any(abs(int(number) - now) < 86400 for number in re.findall(r"\d{10}", item.name)):
             message = f"{item.nodeid}: its name holds the time of its collection; give it an id"
