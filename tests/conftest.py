@@ -1,6 +1,5 @@
 """Fixtures for every kind of test."""
 
-import datetime
 import logging
 import re
 import sys
@@ -8,6 +7,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+
+from mintmark.system.clock import SystemClock
 
 if TYPE_CHECKING:
     from tests.support.installation import Installation
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Refuse tests named after the hour: the processes of pytest-xdist must all collect the same names."""
-    now = datetime.datetime.now(datetime.UTC).timestamp()
+    now = SystemClock().now()
     for item in items:
         if any(abs(int(number) - now) < 86400 for number in re.findall(r"\d{10}", item.name)):
             message = f"{item.nodeid}: its name holds the time of its collection; give it an id"
