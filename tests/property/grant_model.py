@@ -139,14 +139,17 @@ class Model:
         grace = client.grace if client.is_confidential else min(client.grace, PUBLIC_MAX_GRACE)
         step = 1 if client.rotates or not client.is_confidential else 0
         presented, current = act.generation, row.generation
-        if now >= row.expires_at or (presented <= current and now >= row.idle_expires_at):
+        if now >= row.expires_at:
             return "invalid_grant"
-        if presented >= current:  # I11 where it is ahead
+        if presented > current:  # I11
             return self._issue(row, presented + step, now, act)
-        if presented == current - 1 and grace > 0 and now < row.advanced_at + grace:  # I2; 0 is strict
-            return self._issue(row, current, now, act, is_replay=True)
-        row.ended = "refresh_reuse"  # I3
-        return "invalid_grant"
+        is_replay = presented == current - 1 and grace > 0 and now < row.advanced_at + grace  # I2; 0 is strict
+        if presented < current and not is_replay:  # I3, also beyond the idle limit, which access tokens may outlive
+            row.ended = "refresh_reuse"
+            return "invalid_grant"
+        if now >= row.idle_expires_at:
+            return "invalid_grant"
+        return self._issue(row, current if is_replay else presented + step, now, act, is_replay=is_replay)
 
     def _issue(
         self, row: Row, generation: int, now: int, act: Refresh | None = None, *, is_replay: bool = False

@@ -37,6 +37,7 @@ class Access:
     jti: str
     not_before: int
     expires_at: int
+    audience: tuple[str, ...]
     value: str = field(repr=False)
 
 
@@ -196,7 +197,9 @@ class GrantWorld(RuleBasedStateMachine):
                 **signed_in,
             }, self.story("sign-in in the ID token (I5)")
             assert told["exp"] <= row.expires_at, self.story("an ID token outlives its grant (I5)")
-        self.access.append(Access(act.grant, claims["jti"], claims["nbf"], claims["exp"], response.access_token))
+        self.access.append(
+            Access(act.grant, claims["jti"], claims["nbf"], claims["exp"], tuple(audience), response.access_token)
+        )
 
     @invariant()
     def rows_are_as_the_model_says(self) -> None:
