@@ -14,7 +14,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from mintmark.asgi import Endpoint, Incoming, Reply, endpoint, noting, request_id
+from mintmark.asgi import ASGIApp, Incoming, Reply, endpoint, noting, request_id
 from mintmark.authority.meter import BOUNDS, Meter
 from mintmark.cli import logs
 from mintmark.oauth.errors import OAuthError, invalid_request
@@ -30,7 +30,7 @@ def unchanged_logging() -> Iterator[None]:
     structlog.reset_defaults()
 
 
-def app(seen: list[str] | None = None, answer: Exception | None = None, meter: Meter | None = None) -> Endpoint:
+def app(seen: list[str] | None = None, answer: Exception | None = None, meter: Meter | None = None) -> ASGIApp:
     async def handler(_: Incoming) -> Reply:
         if seen is not None:
             seen.append(request_id.get())
@@ -42,7 +42,7 @@ def app(seen: list[str] | None = None, answer: Exception | None = None, meter: M
     return endpoint(handler, ("GET",), lambda error: Reply(error.status, b"no"), path="/thing", meter=meter)
 
 
-async def get(application: Endpoint, method: str = "GET", headers: Any = ()) -> httpx.Response:
+async def get(application: ASGIApp, method: str = "GET", headers: Any = ()) -> httpx.Response:
     transport = httpx.ASGITransport(application, client=("192.0.2.7", 1))
     async with httpx.AsyncClient(transport=transport, base_url="https://id.example") as http:
         return await http.request(method, "/thing?code=secret", headers=list(headers))

@@ -5,7 +5,7 @@ every failure into a reply of its edge's dialect, notes how it went, and never l
 may also return a ``Stream``: a response that goes on for as long as there is something to say.
 """
 
-from mintmark.asgi.endpoints import Endpoint, Handler, Render, endpoint
+from mintmark.asgi.endpoints import Handler, Render, endpoint
 from mintmark.asgi.messages import (
     CUT_OFF,
     FORM,
@@ -29,7 +29,6 @@ __all__ = [
     "MAX_QUERY_BYTES",
     "NOTED",
     "ASGIApp",
-    "Endpoint",
     "Handler",
     "Headers",
     "Incoming",

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from time import perf_counter
 from typing import Any, Final
@@ -37,17 +37,6 @@ class _CutOffError(Exception):
     """The sender went away before the body was whole."""
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """An ASGI application as an instance: Starlette's ``Route`` takes a plain function for a request handler."""
-
-    application: ASGIApp
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        await self.application(scope, receive, send)
-
-
 def endpoint(
     handler: Handler,
     methods: Iterable[str],
@@ -56,7 +45,7 @@ def endpoint(
     path: str,
     is_cors: bool = False,
     meter: Meter | None = None,
-) -> Endpoint:
+) -> ASGIApp:
     """Make an ASGI application of a handler.
 
     Args:
@@ -95,7 +84,7 @@ def endpoint(
             request_id.reset(outside)
             client_address.reset(from_outside)
 
-    return Endpoint(application)
+    return application
 
 
 _LOOKS: Final = 4

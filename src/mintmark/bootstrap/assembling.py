@@ -1,9 +1,7 @@
 """Settings in, a running authority out."""
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
-
-from starlette.routing import Router
+from collections.abc import AsyncIterator, Awaitable, Sequence
 
 from mintmark.asgi import ASGIApp, Receive, Scope, Send
 from mintmark.authority.core import Authority
@@ -93,15 +91,12 @@ def application(authority: Authority, feed: Feed | None = None, *, trusted_proxi
         feed: To close when the server stops, so that the streams end.
         trusted_proxies: Addresses or networks whose word on the client's address is taken.
     """
-    json_unknown, html_unknown = unknown_endpoint(authority), unknown_page(authority)
+    routes = web_routes(authority, feed or Feed(authority)) | page_routes(authority)
+    unknown_json, unknown_html = unknown_endpoint(authority), unknown_page(authority)
 
-    async def unknown(scope: Scope, receive: Receive, send: Send) -> None:
-        is_json = scope["path"].startswith(UNKNOWN_BELOW)
-        await (json_unknown if is_json else html_unknown)(scope, receive, send)
+    def route(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        path = scope["path"]
+        answers = routes.get(path) or (unknown_json if path.startswith(UNKNOWN_BELOW) else unknown_html)
+        return answers(scope, receive, send)
 
-    router = Router(
-        [*web_routes(authority, feed or Feed(authority)), *page_routes(authority)],
-        redirect_slashes=False,
-        default=unknown,
-    )
-    return behind_proxies(router, trusted_proxies)
+    return behind_proxies(route, trusted_proxies)

@@ -1,11 +1,10 @@
 """The route table of the HTML edge."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
-from starlette.routing import BaseRoute, Route
-
-from mintmark.asgi import Endpoint, Incoming, Reply, endpoint
+from mintmark.asgi import ASGIApp, Incoming, Reply, endpoint
 from mintmark.authority.core import Authority
 from mintmark.oauth.errors import OAuthError
 from mintmark.pages import account_changes, steps, stylesheet
@@ -39,21 +38,18 @@ _TABLE: Final[tuple[tuple[str, PageHandler, tuple[str, ...]], ...]] = (
 )
 
 
-def page_routes(authority: Authority) -> list[BaseRoute]:
-    """Return the routes of all pages."""
-    return [Route(path, _endpoint(authority, path, handler, methods)) for path, handler, methods in _TABLE]
+def page_routes(authority: Authority) -> dict[str, ASGIApp]:
+    """Return every page by its path."""
+    return {path: _endpoint(authority, path, handler, methods) for path, handler, methods in _TABLE}
 
 
-def unknown_page(authority: Authority) -> Endpoint:
+def unknown_page(authority: Authority) -> ASGIApp:
     """Return what answers for a page that is not there."""
     return _endpoint(authority, "(unknown)", not_found, _ANY)
 
 
-def _endpoint(authority: Authority, path: str, handler: PageHandler, methods: tuple[str, ...]) -> Endpoint:
-    async def handle(incoming: Incoming) -> Reply:
-        return await handler(authority, incoming)
-
+def _endpoint(authority: Authority, path: str, handler: PageHandler, methods: tuple[str, ...]) -> ASGIApp:
     def render(error: OAuthError) -> Reply:
         return error_page(authority.policy, error)
 
-    return endpoint(handle, methods, render, path=path, meter=authority.meter)
+    return endpoint(partial(handler, authority), methods, render, path=path, meter=authority.meter)

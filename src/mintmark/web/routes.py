@@ -1,13 +1,11 @@
-"""The route table of the JSON edge, busy endpoints first."""
+"""The route table of the JSON edge."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
 
-from starlette.routing import BaseRoute, Route
-
-from mintmark.asgi import Endpoint, Incoming, Render, Reply, Stream, endpoint
+from mintmark.asgi import ASGIApp, Incoming, Render, Reply, Stream, endpoint
 from mintmark.authority.core import Authority
 from mintmark.authority.metadata import PATHS, PREFIX
 from mintmark.oauth.errors import OAuthError
@@ -18,8 +16,8 @@ from mintmark.web.streaming import Feed
 Answer = Callable[[Authority, Incoming], Awaitable[Reply | Stream]]
 
 
-def web_routes(authority: Authority, feed: Feed) -> list[BaseRoute]:
-    """Return the routes of every JSON endpoint."""
+def web_routes(authority: Authority, feed: Feed) -> dict[str, ASGIApp]:
+    """Return every JSON endpoint by its path."""
     route = partial(_route, authority)
     post, get, both = ("POST",), ("GET",), ("GET", "POST")
     issuer_path = urlsplit(authority.policy.issuer).path
@@ -30,7 +28,7 @@ def web_routes(authority: Authority, feed: Feed) -> list[BaseRoute]:
     if issuer_path:
         # RFC 8414 §3.1 inserts the well-known part before the issuer's path; OIDC Discovery §4 appends it.
         documents += [f"{document}{issuer_path}" for document in documents]
-    return [
+    routes = (
         route(PATHS["token_endpoint"], token.token, post, is_cors=True),
         route(PATHS["introspection_endpoint"], introspect.introspect, post),
         route(PATHS["userinfo_endpoint"], userinfo.userinfo, both, render=bearer_error_reply, is_cors=True),
@@ -40,14 +38,15 @@ def web_routes(authority: Authority, feed: Feed) -> list[BaseRoute]:
         *(route(path, well_known.metadata, get, is_cors=True) for path in documents),
         route("/livez", health.livez, get),
         route("/readyz", partial(health.readyz, feed), get),
-    ]
+    )
+    return dict(routes)
 
 
 UNKNOWN_BELOW: Final = (f"{PREFIX}/", "/.well-known/")
 """Below these, what is not there is answered in the protocol's dialect too."""
 
 
-def unknown_endpoint(authority: Authority) -> Endpoint:
+def unknown_endpoint(authority: Authority) -> ASGIApp:
     """Return what answers there."""
 
     async def refuse(_incoming: Incoming) -> Reply:
@@ -64,8 +63,6 @@ def _route(
     *,
     render: Render = error_reply,
     is_cors: bool = False,
-) -> Route:
-    async def handler(incoming: Incoming) -> Reply | Stream:
-        return await answer(authority, incoming)
-
-    return Route(path, endpoint(handler, methods, render, path=path, is_cors=is_cors, meter=authority.meter))
+) -> tuple[str, ASGIApp]:
+    handler = partial(answer, authority)
+    return path, endpoint(handler, methods, render, path=path, is_cors=is_cors, meter=authority.meter)
