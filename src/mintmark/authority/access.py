@@ -6,7 +6,6 @@ from typing import Any
 
 from mintmark.authority.core import Authority
 from mintmark.authority.issuing import ACCESS_TOKEN_TYPE
-from mintmark.jose import jwt
 from mintmark.jose.errors import JoseError
 from mintmark.oauth.errors import OAuthError, invalid_token
 
@@ -38,14 +37,13 @@ def verify(authority: Authority, token: str, now: int, *, leeway: int = 0) -> Ac
         OAuthError: ``invalid_token``, with the reason in the log only.
     """
     try:
-        verified = authority.seen.verify(token, authority.keyring.verification_keys(now))
-        issuer = authority.policy.issuer
-        claims = jwt.judge(verified, typ=ACCESS_TOKEN_TYPE, issuer=issuer, audience=None, now=now, leeway=leeway)
+        keys, issuer = authority.keyring.verification_keys(now), authority.policy.issuer
+        seen = authority.seen.verify(token, keys, typ=ACCESS_TOKEN_TYPE, issuer=issuer, now=now, leeway=leeway)
     except JoseError as error:
         raise invalid_token(error.code) from error
-    if authority.denylist.revokes(claims, verified.key.kid):
+    if authority.denylist.revokes(seen.claims, seen.key.kid):
         raise invalid_token("revoked")
-    return Access(claims)
+    return Access(seen.claims)
 
 
 async def verify_for_userinfo(authority: Authority, token: str) -> Access:

@@ -76,13 +76,18 @@ def _read_basic(header: str) -> tuple[str, str]:
     try:
         text = base64.b64decode(encoded.strip(" "), validate=True)
         name, colon, secret = text.partition(b":")
-        client_id, client_secret = (unquote_to_bytes(part.replace(b"+", b" ")).decode() for part in (name, secret))
+        client_id, client_secret = _form_decoded(name), _form_decoded(secret)
     except (binascii.Error, ValueError) as problem:
         raise invalid_client("malformed Basic credentials") from problem
     # As in forms: no database takes the octet 0 in a text.
     if not colon or not client_id or "\0" in client_id + client_secret:
         raise invalid_client("malformed Basic credentials")
     return client_id, client_secret
+
+
+def _form_decoded(text: bytes) -> str:
+    # What we generate has nothing to decode.
+    return (unquote_to_bytes(text.replace(b"+", b" ")) if b"%" in text or b"+" in text else text).decode()
 
 
 async def authenticate(authority: Authority, credentials: Credentials) -> Client:

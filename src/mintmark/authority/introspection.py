@@ -51,7 +51,7 @@ def _access_token(authority: Authority, caller: Client, token: str) -> dict[str,
         found = access.verify(authority, token, authority.clock.now())
     except OAuthError:
         return INACTIVE
-    is_served = any(resource in caller.serves for resource in found.audience)
+    is_served = not set(caller.serves).isdisjoint(found.audience)
     if not is_served and found.claims["client_id"] != caller.client_id:
         return INACTIVE
     return {"active": True, "token_type": "Bearer", **found.claims}

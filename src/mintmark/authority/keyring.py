@@ -34,6 +34,7 @@ class Keyring:
     _opened: dict[str, Key] = field(default_factory=dict, repr=False)
     _secrets: Secrets = field(default_factory=lambda: Secrets({}), repr=False)
     _verifying: KeySet = field(default_factory=KeySet, repr=False)
+    _verifying_at: int | None = None
 
     @property
     def secrets(self) -> Secrets:
@@ -53,9 +54,10 @@ class Keyring:
 
     def verification_keys(self, now: int) -> KeySet:
         """Return the public keys under which a token may be valid at ``now``."""
-        alive = [row.kid for row in self.rows if schedule.state(row, now) != "removed"]
-        if len(alive) != len(self._verifying) or not all(kid in self._verifying for kid in alive):
+        if now != self._verifying_at:
+            alive = [row.kid for row in self.rows if schedule.state(row, now) != "removed"]
             self._verifying = KeySet(self._opened[kid] for kid in alive)
+            self._verifying_at = now
         return self._verifying
 
     async def refresh(self, store: Store) -> None:
@@ -68,6 +70,7 @@ class Keyring:
         if rows != self.rows:
             self._opened = {row.kid: self._opened.get(row.kid) or self._open(row) for row in rows}
             self.rows = rows
+            self._verifying_at = None
         stored = await store.keys.server_secrets()
         if {secret.version for secret in stored} != set(self._secrets.by_version):
             self._secrets = Secrets(

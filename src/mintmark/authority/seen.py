@@ -1,33 +1,52 @@
-"""Signatures already verified, for tokens that are asked about again and again."""
+"""Access tokens already verified, since the same ones are asked about again and again."""
 
 from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from mintmark.jose import jws
-from mintmark.jose.jwk import KeySet
+from mintmark.jose import jws, jwt
+from mintmark.jose.jwk import Key, KeySet
+
+
+@dataclass(frozen=True, slots=True)
+class SeenToken:
+    """A token that was good when it was looked at: what does not change of it."""
+
+    claims: Mapping[str, Any]
+    key: Key
 
 
 class SeenTokens:
-    """Tokens whose signature held lately, so that asking again about one costs no public-key operation.
+    """Tokens that were good lately, so that asking again about one costs no public-key operation.
 
-    Bounded; the longest unasked goes first. Only the signature is remembered: whether its key is still published, its
-    times and whether it was revoked are looked at each time (RFC 7662 §4).
+    Bounded; the longest unasked goes first. What may change is looked at each time: whether the key is still published,
+    the times; and, by the caller, whether it was revoked (RFC 7662 §4).
+
+    Args:
+        size: How many.
     """
 
     def __init__(self, size: int = 2048) -> None:
         self._size = size
-        self._seen: OrderedDict[str, jws.Verified] = OrderedDict()
+        self._seen: OrderedDict[str, SeenToken] = OrderedDict()
 
-    def verify(self, token: str, keys: KeySet) -> jws.Verified:
-        """Verify the signature of ``token``, or remember that it held under a key that is still in ``keys``.
+    def verify(self, token: str, keys: KeySet, *, typ: str, issuer: str, now: int, leeway: int = 0) -> SeenToken:
+        """Verify ``token``, or remember that it was good and look whether its time and its key still are.
+
+        Type and issuer must be the same in every call.
 
         Raises:
-            JoseError: See ``jws.verify``.
+            JoseError: See ``jwt.decode``.
         """
         known = self._seen.get(token)
         if known is not None and keys.get(known.key.kid) is known.key:
+            jwt.check_times(known.claims, now, leeway)
             self._seen.move_to_end(token)
             return known
-        verified = self._seen[token] = jws.verify(token, keys)
+        verified = jws.verify(token, keys)
+        claims = jwt.judge(verified, typ=typ, issuer=issuer, audience=None, now=now, leeway=leeway)
+        seen = self._seen[token] = SeenToken(claims, verified.key)
         if len(self._seen) > self._size:
             self._seen.popitem(last=False)
-        return verified
+        return seen

@@ -83,7 +83,7 @@ def judge(
     claims = strict_json.loads_object(verified.payload)
     _check_issuer(claims, issuer)
     _check_audience(claims, audience)
-    _check_times(claims, now, leeway)
+    check_times(claims, now, leeway)
     return claims
 
 
@@ -135,7 +135,12 @@ def _check_audience(claims: dict[str, Any], audience: str | Collection[str] | No
     raise JoseError("wrong_audience", "not meant for us", claim="aud")
 
 
-def _check_times(claims: dict[str, Any], now: int, leeway: int) -> None:
+def check_times(claims: Mapping[str, Any], now: int, leeway: int = 0) -> None:
+    """Judge what changes with time of the claims that `judge` returned.
+
+    Raises:
+        JoseError: `expired`, `not_yet_valid`; for claims that were not judged, `missing_claim` and `bad_claim`.
+    """
     if "exp" not in claims:
         raise JoseError("missing_claim", "a token must expire", claim="exp")
     if now >= _numeric_date(claims, "exp") + leeway:
@@ -147,7 +152,7 @@ def _check_times(claims: dict[str, Any], now: int, leeway: int) -> None:
         _numeric_date(claims, "iat")
 
 
-def _numeric_date(claims: dict[str, Any], name: str) -> float:
+def _numeric_date(claims: Mapping[str, Any], name: str) -> float:
     value = claims[name]
     # RFC 7519 §2, NumericDate. `type` and not `isinstance`: true and false are int in Python.
     if (type(value) is int or (type(value) is float and isfinite(value))) and value >= 0:
