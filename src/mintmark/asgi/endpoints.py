@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from dataclasses import replace
 from functools import partial
 from time import perf_counter
 from typing import Any, Final
+
+import msgspec
 
 from mintmark.asgi.messages import (
     MAX_BODY_BYTES,
@@ -124,7 +125,9 @@ class _Table:
             return self._render(error), error.error
         except _TooLargeError:
             reply = self._render(OAuthError("invalid_request", "The request is too large", status=413))
-            return replace(reply, headers=(*reply.headers, (b"connection", b"close"))), "invalid_request"
+            return msgspec.structs.replace(
+                reply, headers=(*reply.headers, (b"connection", b"close"))
+            ), "invalid_request"
         except _CutOffError:
             raise
         except StoreUnavailableError as problem:
@@ -140,7 +143,7 @@ class _Table:
             return Reply(204, headers=(*self._allow, *_PREFLIGHT)), ""
         error = OAuthError("invalid_request", f"Use {' or '.join(sorted(self._known))}", status=405)
         reply = self._render(error)
-        return replace(reply, headers=(*reply.headers, *self._allow)), error.error
+        return msgspec.structs.replace(reply, headers=(*reply.headers, *self._allow)), error.error
 
 
 async def _read(scope: Scope, receive: Receive) -> Incoming:

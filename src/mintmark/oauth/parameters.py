@@ -60,7 +60,9 @@ def parse(encoded: bytes, *, also: Iterable[bytes] = ()) -> Parameters:
     except ValueError as problem:
         # UnicodeDecodeError is a ValueError: bytes that are not UTF-8, or not percent-encoded.
         raise invalid_request("The parameters are not properly form-encoded") from problem
-    return Parameters({k: v for k, v in values.items() if v}, tuple(dict.fromkeys(resources)))
+    if "" in values.values():
+        values = {name: value for name, value in values.items() if value}
+    return Parameters(values, tuple(dict.fromkeys(resources)))
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:
