@@ -23,6 +23,7 @@ from mintmark.storage.memory import MemoryStore
 from mintmark.storage.postgresql import PostgreSQLStore
 from mintmark.storage.remembered import RememberingStore
 from mintmark.system.metrics import FeedLag, Metrics, application
+from mintmark.system.signing import PoolSigner
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
 TOKEN = f"{PREFIX}/token"
@@ -230,8 +231,8 @@ class BusyStore(MemoryStore):
 
 
 async def test_pools(mint: Installation) -> None:
-    shown = await read_metrics(mint.authority)
-    assert shown.all("pool_size") == {("signing",): 1, ("passwords",): 2}
+    shown = await read_metrics(replace(mint.authority, signer=PoolSigner(3, cores=2)))
+    assert shown.all("pool_size") == {("signing",): 3, ("passwords",): 2}
     assert shown("pool_in_use", pool="passwords") == 0
     busy: Authority = replace(mint.authority, store=RememberingStore(BusyStore(), mint.clock))
     shown = await read_metrics(busy)

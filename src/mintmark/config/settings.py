@@ -208,7 +208,9 @@ class Settings(BaseSettings):
         _POLICY.session_idle_lifetime, "Seconds a browser session may stay unused", "60 to `session_lifetime`"
     )
     id_token_lifetime: Whole = _number(_POLICY.id_token_lifetime, 60, DAY, "Seconds an ID token may be accepted")
-    signing_threads: Whole = _number(2, 1, 32, "Threads that sign; about one per core")
+    signing_threads: Whole = _number(
+        2, 0, 32, "Threads that sign with RSA; 0 for none, which is best where each core has a process of its own"
+    )
     password_threads: Whole = _number(
         2, 1, 16, "Threads that hash passwords; each running Argon2id hash takes about 64 MiB of memory"
     )

@@ -21,7 +21,7 @@ NUMBERS = {
     "key_rotation_interval": (600, 366 * DAY),
     "session_idle_lifetime": (60, 7 * DAY),
     "id_token_lifetime": (60, DAY),
-    "signing_threads": (1, 32),
+    "signing_threads": (0, 32),
     "password_threads": (1, 16),
     "cleanup_interval": (1, DAY),
     "cleanup_batch": (1, 100_000),
