@@ -1,17 +1,16 @@
 """Access tokens presented to the authority itself: at introspection, userinfo and revocation."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from mintmark.authority.core import Authority
 from mintmark.authority.issuing import ACCESS_TOKEN_TYPE
 from mintmark.jose.errors import JoseError
+from mintmark.oauth.discreet import Discreet
 from mintmark.oauth.errors import OAuthError, invalid_token
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(Discreet, frozen=True):
     """A valid access token: signed by us, of the right type, alive and not revoked."""
 
     claims: Mapping[str, Any]

@@ -9,7 +9,6 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -17,6 +16,7 @@ from mintmark.authority.core import Authority
 from mintmark.authority.model import AuthMethod, Client
 from mintmark.authority.throttling import source_of
 from mintmark.jose import base64url
+from mintmark.oauth.discreet import Discreet
 from mintmark.oauth.errors import OAuthError, invalid_client, invalid_request
 
 SECRET_PREFIX: Final = "mms_"
@@ -24,13 +24,12 @@ _BURST: Final = 20
 _PERIOD: Final = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(Discreet, frozen=True):
     """What a client said of itself, by exactly one method."""
 
     method: AuthMethod
     client_id: str
-    client_secret: str = field(repr=False)
+    client_secret: str
     address: str
 
 

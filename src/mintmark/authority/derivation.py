@@ -15,6 +15,7 @@ from typing import Final, Literal
 from mintmark.authority.model import Grant
 from mintmark.jose import base64url
 from mintmark.jose.errors import JoseError
+from mintmark.oauth.discreet import Discreet
 
 Purpose = Literal["code", "refresh"]
 
@@ -30,15 +31,14 @@ _TOKEN_BYTES: Final = 1 + GRANT_ID_BYTES + 4 + _MAC_BYTES
 _TOKEN_CHARS: Final = 4 + (_TOKEN_BYTES * 8 + 5) // 6
 
 
-@dataclass(frozen=True, slots=True)
-class Presented:
+class Presented(Discreet, frozen=True):
     """A code or refresh token as somebody presented it: well formed, not yet known to be ours."""
 
     purpose: Purpose
     version: int
     grant_id: bytes
     generation: int
-    mac: bytes = field(repr=False)
+    mac: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 """Access tokens (RFC 9068) and ID tokens (OpenID Connect Core §2): claims in, signed compact JWTs out."""
 
 import hashlib
-from dataclasses import dataclass
 from typing import Any, Final
 
 from mintmark.authority.core import Authority
@@ -10,6 +9,7 @@ from mintmark.authority.targeting import Landscape, Target, scope_for
 from mintmark.jose import base64url, jws, strict_json
 from mintmark.jose.algorithms import Algorithm
 from mintmark.jose.jwk import Key
+from mintmark.oauth.discreet import Discreet
 from mintmark.oauth.errors import unavailable
 from mintmark.oauth.scope import format_scope
 
@@ -27,8 +27,7 @@ _HALF_HASH: Final[dict[str, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class AccessToken:
+class AccessToken(Discreet, frozen=True):
     """A signed access token and what the token response says of it."""
 
     value: str

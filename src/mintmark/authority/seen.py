@@ -2,15 +2,14 @@
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from mintmark.jose import jws, jwt
 from mintmark.jose.jwk import Key, KeySet
+from mintmark.oauth.discreet import Discreet
 
 
-@dataclass(frozen=True, slots=True)
-class SeenToken:
+class SeenToken(Discreet, frozen=True):
     """A token that was good when it was looked at: what does not change of it."""
 
     claims: Mapping[str, Any]

@@ -12,23 +12,23 @@ Rules:
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from functools import lru_cache
+
+import msgspec
 
 from mintmark.authority.model import Client, Resource, Role
 from mintmark.oauth.errors import OAuthError
 from mintmark.oauth.scope import OPENID_SCOPES
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(msgspec.Struct, frozen=True):
     """What is granted: ``scope`` may span all of ``resources``; a single token carries what its audience understands."""
 
     scope: tuple[str, ...]
     resources: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Landscape:
+class Landscape(msgspec.Struct, frozen=True):
     """The resources a client may reach, by identifier, the authority itself among them, and the subject's roles."""
 
     issuer: str
@@ -50,6 +50,7 @@ class Landscape:
         return any(role.resource == resource and scope in role.permissions for role in self.roles)
 
 
+@lru_cache(maxsize=8)
 def authority_as_resource(issuer: str) -> Resource:
     """Return the authority in its role as a resource (rule 3)."""
     return Resource(resource=issuer, name="mintmark", scopes=OPENID_SCOPES)

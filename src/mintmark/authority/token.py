@@ -5,7 +5,7 @@ row as it now stands.
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final, assert_never
 
 from mintmark.authority import derivation, issuing
@@ -17,32 +17,30 @@ from mintmark.authority.issuing import AccessToken
 from mintmark.authority.model import AuditEvent, Client, Grant, GrantType, User
 from mintmark.authority.ports import Advance, GrantSelector
 from mintmark.authority.targeting import Target, narrow
+from mintmark.oauth.discreet import Discreet
 from mintmark.oauth.errors import OAuthError, invalid_grant, unavailable
 
 _ATTEMPTS: Final = 5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CodeRequest:
+class CodeRequest(Discreet, frozen=True, kw_only=True):
     """``grant_type=authorization_code``; ``resources`` may narrow the audience (RFC 8707 §2.2)."""
 
-    code: str = field(repr=False)
+    code: str
     redirect_uri: str | None
-    code_verifier: str | None = field(repr=False)
+    code_verifier: str | None
     resources: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefreshRequest:
+class RefreshRequest(Discreet, frozen=True, kw_only=True):
     """``grant_type=refresh_token``."""
 
-    refresh_token: str = field(repr=False)
+    refresh_token: str
     scope: tuple[str, ...] = ()
     resources: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClientCredentialsRequest:
+class ClientCredentialsRequest(Discreet, frozen=True, kw_only=True):
     """``grant_type=client_credentials``."""
 
     scope: tuple[str, ...] = ()
@@ -52,15 +50,14 @@ class ClientCredentialsRequest:
 TokenRequest = CodeRequest | RefreshRequest | ClientCredentialsRequest
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenResponse:
+class TokenResponse(Discreet, frozen=True, kw_only=True):
     """A successful answer (RFC 6749 §5.1). ``scope`` is what was granted; ``expires_in`` is in seconds."""
 
-    access_token: str = field(repr=False)
+    access_token: str
     expires_in: int
     scope: tuple[str, ...]
-    refresh_token: str | None = field(default=None, repr=False)
-    id_token: str | None = field(default=None, repr=False)
+    refresh_token: str | None = None
+    id_token: str | None = None
 
 
 IsAwaited = Callable[[], Awaitable[bool]]

@@ -1,21 +1,20 @@
 """Request parameters, read strictly from a query or a form body (RFC 6749 §3.1, §3.2, appendix B)."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import unquote, urlencode
+from urllib.parse import unquote_to_bytes, urlencode
 
+from mintmark.oauth.discreet import Discreet
 from mintmark.oauth.errors import invalid_request
 
 MAX_PARAMETERS: Final = 64
 _REPEATABLE: Final = "resource"
 
 
-@dataclass(frozen=True, slots=True)
-class Parameters:
+class Parameters(Discreet, frozen=True):
     """Parameters by name, each at most once; ``resource`` (RFC 8707 §2) is the only one that may repeat."""
 
-    values: dict[str, str] = field(repr=False)
+    values: dict[str, str]
     resources: tuple[str, ...] = ()
 
     def get(self, name: str) -> str | None:
@@ -80,4 +79,4 @@ def _pairs(text: str) -> list[tuple[str, str]]:
 
 
 def _decode(text: str) -> str:
-    return unquote(text.replace("+", " "), errors="strict") if "%" in text or "+" in text else text
+    return unquote_to_bytes(text.replace("+", " ")).decode() if "%" in text or "+" in text else text
