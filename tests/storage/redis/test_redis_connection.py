@@ -299,8 +299,8 @@ async def test_without_the_setting_a_cluster_is_no_redis(redis_nodes: RedisClust
     await connection.close()
 
 
-async def test_with_the_setting_one_server_is_no_cluster(redis: RedisServer) -> None:
-    connection = RedisConnection(redis.url, is_cluster=True, issuer=ISSUER, patience=20)
+async def test_with_the_setting_one_server_is_no_cluster(server: RedisServer) -> None:
+    connection = RedisConnection(server.url, is_cluster=True, issuer=ISSUER, patience=20)
     with pytest.raises(StoreUnavailableError):
         await connection.check()
     await connection.close()

@@ -88,12 +88,12 @@ async def test_authorities_that_share_a_redis_know_nothing_of_each_other(place: 
         ours_but(kind="'sub'", before=f"'{AFTER_ALL}'"),
     ],
 )
-async def test_what_is_no_entry_is_passed_over(redis: RedisServer, words: str) -> None:
+async def test_what_is_no_entry_is_passed_over(server: RedisServer, words: str) -> None:
     """It hides nothing that comes before or after it, and nobody reads it again and again."""
-    connection = RedisConnection(redis.url, issuer=ISSUER, patience=20)
+    connection = RedisConnection(server.url, issuer=ISSUER, patience=20)
     stream = RedisRevocationStream(connection)
     await stream.publish([entry("one €")])
-    add(redis, words)
+    add(server, words)
     position, entries = await stream.after("", 0)
     assert entries == [entry("one €")]
     assert await stream.after(position, 0) == (position, [])
@@ -104,29 +104,29 @@ async def test_what_is_no_entry_is_passed_over(redis: RedisServer, words: str) -
     await connection.close()
 
 
-async def test_what_a_later_version_adds_to_an_entry_is_passed_over(redis: RedisServer) -> None:
-    connection = RedisConnection(redis.url, issuer=ISSUER, patience=20)
-    add(redis, f"{ours_but()}, 'why', 'stolen'")
+async def test_what_a_later_version_adds_to_an_entry_is_passed_over(server: RedisServer) -> None:
+    connection = RedisConnection(server.url, issuer=ISSUER, patience=20)
+    add(server, f"{ours_but()}, 'why', 'stolen'")
     assert (await RedisRevocationStream(connection).after("", 0))[1] == [entry("v")]
     await connection.close()
 
 
 @pytest.mark.parametrize("exp", [AFTER_ALL, "inf", "soon", ""])
-async def test_what_never_ends_does_not_stop_the_stream_from_being_tidied(redis: RedisServer, exp: str) -> None:
-    connection = RedisConnection(redis.url, issuer=ISSUER, patience=20)
+async def test_what_never_ends_does_not_stop_the_stream_from_being_tidied(server: RedisServer, exp: str) -> None:
+    connection = RedisConnection(server.url, issuer=ISSUER, patience=20)
     stream = RedisRevocationStream(connection)
-    add(redis, ours_but(exp=f"'{exp}'"))
-    add(redis, ours_but(exp="'1'"))
+    add(server, ours_but(exp=f"'{exp}'"))
+    add(server, ours_but(exp="'1'"))
     await stream.publish([entry("one")])
-    assert redis.cli("XLEN", f"{KEYS}revocations") == "1"
+    assert server.cli("XLEN", f"{KEYS}revocations") == "1"
     await connection.close()
 
 
-async def test_what_is_no_epoch_is_replaced(redis: RedisServer) -> None:
-    connection = RedisConnection(redis.url, issuer=ISSUER, patience=20)
+async def test_what_is_no_epoch_is_replaced(server: RedisServer) -> None:
+    connection = RedisConnection(server.url, issuer=ISSUER, patience=20)
     stream = RedisRevocationStream(connection)
     await stream.publish([entry("one")])
-    redis.cli("EVAL", "return redis.call('SET', KEYS[1], 'a \\255')", 1, f"{KEYS}revocations:epoch")
+    server.cli("EVAL", "return redis.call('SET', KEYS[1], 'a \\255')", 1, f"{KEYS}revocations:epoch")
     position, entries = await stream.after("", 0)
     assert entries == [entry("one")]
     assert not await stream.is_whole()
@@ -138,9 +138,9 @@ async def test_what_is_no_epoch_is_replaced(redis: RedisServer) -> None:
 
 
 @pytest.mark.parametrize("key", ["revocations", "revocations:epoch"])
-async def test_what_is_of_another_type_counts_as_away(redis: RedisServer, key: str) -> None:
-    redis.cli("SADD", f"{KEYS}{key}", "x")
-    connection = RedisConnection(redis.url, issuer=ISSUER, patience=20)
+async def test_what_is_of_another_type_counts_as_away(server: RedisServer, key: str) -> None:
+    server.cli("SADD", f"{KEYS}{key}", "x")
+    connection = RedisConnection(server.url, issuer=ISSUER, patience=20)
     with pytest.raises(StoreUnavailableError, match=r"^redis: ResponseError( WRONGTYPE)?$"):
         await RedisRevocationStream(connection).after("", 0)
     await connection.close()
@@ -173,13 +173,13 @@ async def test_a_redis_that_comes_back_with_old_data_is_not_whole(tmp_path: Path
         await connection.close()
 
 
-async def test_who_may_not_ask_for_the_process_is_content_with_the_epoch_of_who_may(redis: RedisServer) -> None:
+async def test_who_may_not_ask_for_the_process_is_content_with_the_epoch_of_who_may(server: RedisServer) -> None:
     """Or the two would begin a new one by turns."""
     rights = ["resetchannels", "-@all", *["+select", "+time", "+eval", "+evalsha", "+get", "+set"]]
-    assert redis.cli("ACL", "SETUSER", "old", "on", ">pass", "~{mintmark:*", *rights) == "OK"
-    url = redis.url.replace("://", "://old@")
+    assert server.cli("ACL", "SETUSER", "old", "on", ">pass", "~{mintmark:*", *rights) == "OK"
+    url = server.url.replace("://", "://old@")
     may, may_not = (
-        RedisConnection(redis.url, issuer=ISSUER, patience=20),
+        RedisConnection(server.url, issuer=ISSUER, patience=20),
         RedisConnection(url, "pass", issuer=ISSUER, patience=20),
     )
     one, other = RedisRevocationStream(may_not), RedisRevocationStream(may)
@@ -193,6 +193,6 @@ async def test_who_may_not_ask_for_the_process_is_content_with_the_epoch_of_who_
             assert await each.is_whole()
         assert (may.failures, may_not.failures) == (0, 0)
     finally:
-        redis.cli("ACL", "DELUSER", "old")
+        server.cli("ACL", "DELUSER", "old")
         await may.close()
         await may_not.close()
