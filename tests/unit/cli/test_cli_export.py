@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from tests.unit.cli.command_line import ADMIN, PASSWORD, Line
+from tests.unit.cli.processes import free_port
 
 from mintmark.authority.ports import AlreadyExistsError
 from mintmark.storage import moving
@@ -43,7 +44,10 @@ def test_what_was_exported_goes_on_elsewhere(line: Line, tmp_path: Path) -> None
     assert ADMIN in line("user", "list").stdout
 
 
-def test_people_are_told_what_matters(line: Line, tmp_path: Path) -> None:
+def test_people_are_told_what_matters(line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = str(free_port())  # nobody answers there, unlike perhaps at 8080
+    monkeypatch.setenv("MINTMARK_PORT", port)
+    monkeypatch.setenv("MINTMARK_ISSUER", f"http://127.0.0.1:{port}")
     done = line("export", FILE)
     assert "signing_keys=4" in done.stdout
     assert "as safe as the database" in done.stderr
