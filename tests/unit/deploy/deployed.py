@@ -41,9 +41,11 @@ def accepted(environment: Mapping[str, str], secrets: Mapping[str, str], folder:
 def is_understood(arguments: list[str]) -> bool:
     """Tell whether this command line means something to `mintmark`; it is not carried out."""
     name, *rest = arguments
-    command = cli.get_command(click.Context(cli), name)
+    # As the parent that it has when it is called: a command keeps the help option of its first context.
+    whole = click.Context(cli, info_name="mintmark", **cli.context_settings)
+    command = cli.get_command(whole, name)
     assert command is not None, name
-    command.make_context(name, rest)
+    command.make_context(name, rest, parent=whole)
     return True
 
 
