@@ -2,11 +2,14 @@
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from mintmark.jose import jws, jwt
 from mintmark.jose.jwk import Key, KeySet
 from mintmark.oauth.discreet import Discreet
+
+_MAX_CHARS: Final = 2048
 
 
 class SeenToken(Discreet, frozen=True):
@@ -19,8 +22,9 @@ class SeenToken(Discreet, frozen=True):
 class SeenTokens:
     """Tokens that were good lately, so that asking again about one costs no public-key operation.
 
-    Bounded; the longest unasked goes first. What may change is looked at each time: whether the key is still published,
-    the times; and, by the caller, whether it was revoked (RFC 7662 §4).
+    Bounded; the longest unasked goes first, and long tokens are not remembered: what 16 kB say may take 100. What may
+    change is looked at each time: whether the key is still published, the times; and, by the caller, whether it was
+    revoked (RFC 7662 §4).
 
     Args:
         size: How many.
@@ -33,19 +37,23 @@ class SeenTokens:
     def verify(self, token: str, keys: KeySet, *, typ: str, issuer: str, now: int, leeway: int = 0) -> SeenToken:
         """Verify ``token``, or remember that it was good and look whether its time and its key still are.
 
-        Type and issuer must be the same in every call.
+        The type must be the same in every call.
 
         Raises:
             JoseError: See ``jwt.decode``.
         """
         known = self._seen.get(token)
-        if known is not None and keys.get(known.key.kid) is known.key:
+        if known is not None and keys.get(known.key.kid) is known.key and known.claims["iss"] == issuer:
             jwt.check_times(known.claims, now, leeway)
             self._seen.move_to_end(token)
             return known
         verified = jws.verify(token, keys)
         claims = jwt.judge(verified, typ=typ, issuer=issuer, audience=None, now=now, leeway=leeway)
-        seen = self._seen[token] = SeenToken(claims, verified.key)
-        if len(self._seen) > self._size:
-            self._seen.popitem(last=False)
+        # Read only: whoever asks next is told the same.
+        frozen = {name: tuple(value) if type(value) is list else value for name, value in claims.items()}
+        seen = SeenToken(MappingProxyType(frozen), verified.key)
+        if len(token) <= _MAX_CHARS:
+            self._seen[token] = seen
+            if len(self._seen) > self._size:
+                self._seen.popitem(last=False)
         return seen

@@ -188,6 +188,8 @@ def _users(users: Sequence[User]) -> Finding:
 
 def _signing_keys(authority: Authority) -> list[Finding]:
     now = authority.clock.now()
+    if not authority.keyring.rows:
+        return [Finding("keys", "skipped", "there are none yet; the first `mintmark serve` makes them")]
     found = []
     for alg in authority.policy.signing_algorithms:
         if (key := schedule.active(authority.keyring.rows, alg, now)) is not None:

@@ -141,8 +141,12 @@ def explained(settings: "Settings") -> Iterator[None]:
     Raises:
         Refusal: Instead of them.
     """
+    from mintmark.config import ConfigError
+
     try:
         yield
+    except ConfigError as error:
+        raise Misconfigured(error.problems) from error
     except UnacceptableError as error:
         raise Refusal(str(error)) from error
     except UnknownSchemaError as error:

@@ -34,7 +34,8 @@ def moved(issuer: str, port: int) -> str:
 def how_to_move(settings: "Settings", port: int) -> str:
     """Say what to set so that the authority listens on ``port``; the issuer moves with it if it names the old one."""
     toml, environment = f"`port = {port}`", f"MINTMARK_PORT={port}"
-    if direct_port(settings.issuer) == settings.port:
+    # On a database of many nodes this may be the second on one machine: the issuer is theirs.
+    if direct_port(settings.issuer) == settings.port and not _is_shared(settings):
         issuer = moved(settings.issuer, port)
         toml, environment = f'both {toml} and `issuer = "{issuer}"`', f"{environment} MINTMARK_ISSUER={issuer}"
     return f"set {toml} in mintmark.toml, or {environment}"
@@ -43,8 +44,13 @@ def how_to_move(settings: "Settings", port: int) -> str:
 def mismatch(settings: "Settings") -> tuple[str, str] | None:
     """Say what is wrong and what to do where clients are sent to a port on which nobody listens."""
     named = direct_port(settings.issuer)
-    if named is None or named == settings.port:
+    if named is None or named == settings.port or _is_shared(settings):
         return None
     other = moved(settings.issuer, settings.port)
     what = f"the issuer {settings.issuer} names port {named}, but port is {settings.port}: clients do not find it"
     return what, f'set `port = {named}` or `issuer = "{other}"` in mintmark.toml, so that both name the same port'
+
+
+def _is_shared(settings: "Settings") -> bool:
+    """Tell whether other nodes may have the same database, and one of them the port that the issuer names."""
+    return settings.database.startswith("postgresql://")

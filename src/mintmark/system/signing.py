@@ -44,5 +44,5 @@ class PoolSigner:
 
 
 def _cores() -> int:
-    # Not on every system is it known what a process may use; containers and `taskset` may allow it less.
+    # Where the system knows, less than there are: `taskset` and cpusets count, a quota of time does not.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,13 +1,14 @@
 """Remembered tokens: what may change of them is looked at each time."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from tests.unit.jose.jose_keys import key
 
 from mintmark.authority.seen import SeenToken, SeenTokens
-from mintmark.jose import jws
+from mintmark.jose import jwk, jws
 from mintmark.jose.errors import JoseError
 from mintmark.jose.jwk import Key, KeySet
 
@@ -21,8 +22,8 @@ def token(signer: Key = OURS, typ: str = "at+jwt", **claims: Any) -> str:
     return jws.sign(json.dumps(good | claims).encode(), signer, typ=typ)
 
 
-def ask(seen: SeenTokens, token: str, *keys: Key, now: int = NOW) -> SeenToken:
-    return seen.verify(token, KeySet(keys or [OURS]), typ="at+jwt", issuer=ISSUER, now=now)
+def ask(seen: SeenTokens, token: str, *keys: Key, now: int = NOW, leeway: int = 0, issuer: str = ISSUER) -> SeenToken:
+    return seen.verify(token, KeySet(keys or [OURS]), typ="at+jwt", issuer=issuer, now=now, leeway=leeway)
 
 
 def test_a_remembered_token_is_refused_once_its_key_has_left_the_set() -> None:
@@ -34,10 +35,40 @@ def test_a_remembered_token_is_refused_once_its_key_has_left_the_set() -> None:
         ask(seen, one, other)
 
 
+def test_a_remembered_token_is_refused_where_another_key_has_its_name() -> None:
+    seen, one = SeenTokens(), token()
+    ask(seen, one)
+    with pytest.raises(JoseError, match="signature"):
+        ask(seen, one, replace(jwk.generate("ES256"), kid=OURS.kid))
+
+
+def test_a_remembered_token_is_refused_by_another_issuer() -> None:
+    seen, one = SeenTokens(), token()
+    ask(seen, one)
+    with pytest.raises(JoseError, match="issuer"):
+        ask(seen, one, issuer="https://other.example")
+
+
+def test_nobody_can_change_what_the_next_one_is_told() -> None:
+    seen, one = SeenTokens(), token(aud=["https://api.example"], amr=["pwd"])
+    claims = ask(seen, one).claims
+    assert (claims["aud"], claims["amr"]) == (("https://api.example",), ("pwd",))
+    with pytest.raises(TypeError):
+        claims["aud"] = "https://evil.example"  # type: ignore[index]
+
+
+def test_a_long_token_is_verified_each_time() -> None:
+    seen, short, long = SeenTokens(), token(x="x" * 1000), token(x="x" * 2000)
+    assert ask(seen, short) is ask(seen, short)
+    assert ask(seen, long) is not ask(seen, long)
+    assert ask(seen, long).claims["x"] == "x" * 2000
+
+
 def test_a_remembered_token_expires() -> None:
     seen, one = SeenTokens(), token()
     known = ask(seen, one)
     assert ask(seen, one, now=NOW + 9) is known
+    assert ask(seen, one, now=NOW + 14, leeway=5) is known
     with pytest.raises(JoseError, match="expired"):
         ask(seen, one, now=NOW + 10)
     with pytest.raises(JoseError, match="not valid yet"):

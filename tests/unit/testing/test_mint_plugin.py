@@ -36,10 +36,14 @@ def clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COV"))}
 
 
+# Of the plugins that are installed here: not those that load more than a test of ours is about.
+WITHOUT = [word for name in ("cacheprovider", "xdist", "valkey") for word in ("-p", f"no:{name}")]
+
+
 def run(folder: Path, source: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run pytest on one file in a project of its own; what this run measures stays out of it."""
     (folder / "test_it.py").write_text(source)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *arguments]
+    command = [sys.executable, "-m", "pytest", "-q", *WITHOUT, *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=clean_environment())
 
 
