@@ -39,9 +39,11 @@ async def sharing(settings: Settings, clock: Clock) -> AsyncIterator[Sharing]:
     try:
         from mintmark.storage import redis  # noqa: PLC0415 - an extra: without it everything else works
     except ModuleNotFoundError as problem:
-        if problem.name != "redis":
+        if (problem.name or "").partition(".")[0] != "redis":
             raise
-        raise ConfigError(["MINTMARK_REDIS: Redis needs a package: install mintmark with the extra `redis`"]) from None
+        raise ConfigError(
+            ["MINTMARK_REDIS: Redis needs a package: install mintmark with the extra `redis`, or take the setting out"]
+        ) from None
     password = settings.redis_password
     connection = redis.RedisConnection(
         settings.redis,

@@ -9,10 +9,12 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.installation import Installation
 from tests.support.redis import RedisServer
 from tests.unit.cli.command_line import ADMIN, Line
 
@@ -20,6 +22,7 @@ from mintmark.authority.model import Client
 from mintmark.bootstrap import running
 from mintmark.cli import examination, opening
 from mintmark.config import load
+from mintmark.storage.memory import MemoryStore
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +57,17 @@ def test_all_is_well(line: Line) -> None:
         "server": "skipped",
     }
     assert "Nothing is wrong with what could be looked at (1 skipped).\n" in line("doctor").stdout
+
+
+async def test_keys_that_nobody_has_made_yet_are_no_problem(mint: Installation) -> None:
+    """As after `mintmark migrate`, before the first node has started."""
+    found = [
+        finding async for finding in examination.examine_authority(mint.authority) if finding.check.endswith("key")
+    ]
+    assert [finding.status for finding in found] == ["ok"] * 3
+    fresh = replace(mint.authority, store=MemoryStore(), keyring=replace(mint.authority.keyring, rows=()))
+    found = [finding async for finding in examination.examine_authority(fresh) if "key" in finding.check]
+    assert [(finding.check, finding.status) for finding in found] == [("master key", "ok"), ("keys", "skipped")]
 
 
 def test_a_redis_that_is_away_is_a_problem(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:

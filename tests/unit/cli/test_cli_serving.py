@@ -14,10 +14,12 @@ import click
 import pytest
 import structlog
 from tests.unit.cli.command_line import Line
+from tests.unit.cli.processes import free_port
 
 from mintmark.bootstrap import real_world, running
 from mintmark.cli import asking, demo, dev, listening, logs, place, serve, serving
 from mintmark.cli.refusal import Refusal
+from mintmark.config import Settings
 
 
 def move(port: int) -> str:
@@ -144,6 +146,27 @@ def test_serve_says_where_it_is_wanted(line: Line, monkeypatch: pytest.MonkeyPat
         issuer = f"http://127.0.0.1:{free[1]}"
         assert f'set both `port = {free[1]}` and `issuer = "{issuer}"` in mintmark.toml' in why
         assert f"MINTMARK_ISSUER={issuer}" in why
+
+
+def test_the_issuer_of_many_nodes_does_not_move_with_one_of_them() -> None:
+    """The second node on a machine has a port of its own, and the issuer of all."""
+    one = Settings.model_validate({"issuer": "http://127.0.0.1:8080", "database": "mintmark.sqlite3", "port": 8081})
+    many = one.model_copy(update={"database": "postgresql://mintmark@db.example/mintmark"})
+    assert (place.mismatch(one) is None, place.mismatch(many)) == (False, None)
+    assert place.how_to_move(many.model_copy(update={"port": 8080}), 8082) == (
+        "set `port = 8082` in mintmark.toml, or MINTMARK_PORT=8082"
+    )
+
+
+def test_a_package_that_is_missing_is_a_wrong_setting(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "redis", None)
+    for name in [name for name in sys.modules if name.startswith("mintmark.storage.redis")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setenv("MINTMARK_REDIS", "redis://redis.example:6379/0")
+    monkeypatch.setenv("MINTMARK_PORT", str(free_port()))
+    why = line.refused("serve", expect=2)
+    assert "install mintmark with the extra `redis`, or take the setting out" in why
+    assert "Traceback" not in why
 
 
 def test_an_issuer_with_ipv6_moves_too() -> None:
