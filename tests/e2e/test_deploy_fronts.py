@@ -30,6 +30,8 @@ TOKEN = "/api/v2/auth/token"
 CLIENTS = 4
 STEP = 30
 """Refreshes between one event and the next."""
+RETRY_AFTER = 1
+"""Seconds, as the fronts say when a node has not answered."""
 PASSWORDS, SECRETS = 20, 60
 """More guesses than both nodes together let through: without Redis each counts for itself."""
 FORGED: tuple[dict[str, str], ...] = (
@@ -307,11 +309,13 @@ class Load:
             elif got.status in {502, 503, 504}:
                 self.unanswered[which][str(got.status)] += 1
                 said = got.json.get("error"), got.headers.get("retry-after")
-                if said != ("temporarily_unavailable", "1"):
+                if said != ("temporarily_unavailable", str(RETRY_AFTER)):
                     self.wrong.append(f"{got.status} {said}")
             else:
                 self.wrong.append(f"{got.status} {got.body!r}")
             self._changed.notify_all()
+        if got.status != 200:
+            time.sleep(RETRY_AFTER)  # as the answer asks for; at once it might be sent to the same node again
         return got.status == 200
 
 
