@@ -32,6 +32,8 @@ STEP = 30
 """Refreshes between one event and the next."""
 RETRY_AFTER = 1
 """Seconds, as the fronts say when a node has not answered."""
+SETTLE = 6
+"""Seconds until nginx asks a node again that had not answered (``fail_timeout``): before that, the other must not go."""
 PASSWORDS, SECRETS = 20, 60
 """More guesses than both nodes together let through: without Redis each counts for itself."""
 FORGED: tuple[dict[str, str], ...] = (
@@ -340,6 +342,7 @@ def test_nodes_replaced_one_by_one_cost_nobody_more_than_a_retry(place: Place) -
             place.cluster.stop(number)
             load.go_on(STEP)
             place.cluster.start(number)
+            time.sleep(SETTLE)
         load.go_on(STEP)
     print(
         f"\n{place.front.kind}: {load.acknowledged} refreshes, 2 restarts, unanswered {sum(load.unanswered, Counter())}"
