@@ -342,7 +342,7 @@ def test_nodes_replaced_one_by_one_cost_nobody_more_than_a_retry(place: Place) -
             place.cluster.stop(number)
             load.go_on(STEP)
             place.cluster.start(number)
-            time.sleep(SETTLE)
+            time.sleep(SETTLE)  # as docs/deploying.md says; nginx tells nobody that it would ask again
         load.go_on(STEP)
     print(
         f"\n{place.front.kind}: {load.acknowledged} refreshes, 2 restarts, unanswered {sum(load.unanswered, Counter())}"

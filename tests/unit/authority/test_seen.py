@@ -54,7 +54,7 @@ def test_nobody_can_change_what_the_next_one_is_told() -> None:
     claims = ask(seen, one).claims
     assert (claims["aud"], claims["amr"]) == (("https://api.example",), ("pwd",))
     with pytest.raises(TypeError):
-        claims["aud"] = "https://evil.example"  # type: ignore[index]
+        claims["aud"] = "https://evil.example"  # type: ignore[index] # what a caller must not do
 
 
 def test_a_long_token_is_verified_each_time() -> None:
