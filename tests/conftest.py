@@ -1,5 +1,6 @@
 """Fixtures for every kind of test."""
 
+import gc
 import logging
 import re
 import sys
@@ -14,6 +15,18 @@ if TYPE_CHECKING:
     from tests.support.installation import Installation
     from tests.support.postgres import PostgreSQL
     from tests.support.redis import RedisCluster, RedisServer
+
+
+def pytest_configure() -> None:
+    """Collect without the garbage collector: it would walk through what stays, over and over."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Leave out what was collected: each of the collector's walks would go through all of it."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -44,9 +44,8 @@ class HTTPTransport:
     """
 
     def __init__(self, *, ca_file: str | None = None, clock: Clock = SYSTEM_CLOCK) -> None:
-        self._context = ssl.create_default_context(cafile=ca_file)
-        self._context.minimum_version = ssl.TLSVersion.TLSv1_2
-        self._context.set_alpn_protocols(["http/1.1"])
+        # The system's authorities take some 50 ms to read: nobody waits for them who never speaks TLS.
+        self._context = None if ca_file is None else _trusting(ca_file)
         self._clock = clock
         self._mine = _PerProcess()
 
@@ -112,6 +111,7 @@ class HTTPTransport:
             if origin.scheme == "https":
                 sock.settimeout(left(self._clock, deadline))
                 # A body that ends with the connection is whole only if the peer said so (RFC 9112 §9.8).
+                self._context = self._context or _trusting(None)
                 sock = self._context.wrap_socket(sock, server_hostname=origin.host, suppress_ragged_eofs=False)
         except BaseException:
             sock.close()
@@ -249,6 +249,14 @@ def _plain_headers(response: http.client.HTTPResponse) -> dict[str, str]:
         known = headers.get(name.lower())
         headers[name.lower()] = line if known is None else f"{known}, {line}"
     return headers
+
+
+def _trusting(ca_file: str | None) -> ssl.SSLContext:
+    """Return what connections are made with; without ``ca_file``, the system's authorities are trusted."""
+    context = ssl.create_default_context(cafile=ca_file)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 @contextlib.contextmanager
