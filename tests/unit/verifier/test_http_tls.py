@@ -57,6 +57,7 @@ def test_tls_before_1_2_is_refused(authority: CertificateAuthority, trusting: HT
     old = authority.server("localhost")
     old.set_ciphers("ALL:@SECLEVEL=0")
     # What the client would do is what is asked here; its own library would refuse as well, at its default level.
+    assert trusting._context is not None
     trusting._context.set_ciphers("ALL:@SECLEVEL=0")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
