@@ -3,7 +3,7 @@
 SHELL := /bin/sh
 
 # pytest workers; PYTEST adds arguments, as in `make check PYTEST='-k refresh'`.
-JOBS ?= 2
+JOBS ?= 3
 PYTEST ?=
 
 # What `check-all` takes from Debian where the machine does not have it.

@@ -192,6 +192,7 @@ def verdicts() -> dict[str, tuple[bool, bool, bool]]:
         }
 
 
+@pytest.mark.slow
 @pytest.mark.spec("J01", "J02", "J03", "J04", "J05", "J06", "J07", "J08", "J09", "J10", "X01", "X02")
 def test_exactly_these_are_accepted() -> None:
     expected = {f"{alg} {builder}: {name}" for alg in ALGS for builder, names in ACCEPTED.items() for name in names}

@@ -84,6 +84,7 @@ async def in_processes(path: Path) -> tuple[Store, Callable[[], bool], Awaitable
     return store, lambda: all(child.poll() is not None for child in children), finish(), names
 
 
+@pytest.mark.slow
 @pytest.mark.spec("invariant I6")
 async def test_many_processes_write_while_one_reads(tmp_path: Path) -> None:
     """Commits of several processes on one file: an entry that commits late is not below what was read before."""

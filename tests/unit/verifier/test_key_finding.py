@@ -96,6 +96,7 @@ def test_a_kid_that_was_not_found_is_known_once_it_is_published(ready: World) ->
     assert "two" in ready.kids()
 
 
+@pytest.mark.slow
 def test_a_thousand_kids_that_were_not_found_are_remembered_the_oldest_go_first(ready: World) -> None:
     # One fetch has to answer for many, or the first would be forgotten for their age.
     waiting = [f"kid-{number}" for number in range(1001)]
@@ -178,6 +179,7 @@ def test_a_thousand_threads_share_one_fetch(ready: World) -> None:
     assert ready.keeper.fetches == 2
 
 
+@pytest.mark.slow
 def test_a_thousand_threads_share_one_failure(ready: World) -> None:
     ready.transport.answers[JWKS] = DOWN
     assert together(ready, [ready.keeper.refresh] * 1000) == [False] * 1000

@@ -54,6 +54,7 @@ def all_at_once(calls: list[Callable[[], str]], gate: threading.Event | None = N
     return Counter(found)
 
 
+@pytest.mark.slow
 @pytest.mark.spec("S05")
 def test_a_thousand_first_requests_are_one_fetch(authority: Authority, network: Network) -> None:
     authority.feed.is_live = True
