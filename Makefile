@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 
-# pytest workers; PYTEST adds arguments, as in `make check PYTEST='-k refresh'`.
+# pytest workers of `check-all`; PYTEST adds arguments, as in `make check PYTEST='-k refresh'`.
 JOBS ?= 3
 PYTEST ?=
 
@@ -18,12 +18,12 @@ run: install ## set everything up and start an authority on this machine
 	@exec .venv/bin/mintmark dev
 
 check: install ## linters, types, layers and all fast tests (under two minutes)
-	@sh scripts/check -n $(JOBS) -m "not slow" $(PYTEST)
+	@sh scripts/check fast $(PYTEST)
 
 check-all: install ## check, and the slow tests: browsers, other clients, kill -9, long properties
 	@sh scripts/debian-packages $(DEBIAN_PACKAGES)
 	@sh scripts/node-packages tests/e2e tests/e2e/*
-	@sh scripts/check --standards -n $(JOBS) $(PYTEST)
+	@sh scripts/check all -n $(JOBS) $(PYTEST)
 
 chaos: install ## kill nodes, crash PostgreSQL and Redis, pull cables, and look for anything lost (CHAOS="--minutes 60")
 	@sh scripts/debian-packages $(DEBIAN_PACKAGES)
