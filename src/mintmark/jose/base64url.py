@@ -44,11 +44,11 @@ def decode(text: str | bytes) -> bytes:
         text = text.encode("ascii")
     rest = len(text) % 4
     if rest == 0:
-        quoted = b'"%b"' % text.translate(_FROM_URL)
+        quoted = b'"' + text.translate(_FROM_URL) + b'"'
     elif rest == 2 and text[-1] in _LAST_OF_TWO:
-        quoted = b'"%b=="' % text.translate(_FROM_URL)
+        quoted = b'"' + text.translate(_FROM_URL) + b'=="'
     elif rest == 3 and text[-1] in _LAST_OF_THREE:
-        quoted = b'"%b="' % text.translate(_FROM_URL)
+        quoted = b'"' + text.translate(_FROM_URL) + b'="'
     else:
         raise JoseError("malformed", "not canonical base64url")
     try:

@@ -25,7 +25,7 @@ _THUMBPRINT_MEMBERS: Final[Mapping[str, tuple[str, ...]]] = {
     "oct": ("k", "kty"),
 }
 
-VerifiedHeaders = dict[bytes, tuple[Mapping[str, Any], "Key"]]
+VerifiedHeaders = dict[str, tuple[Mapping[str, Any], "Key"]]
 
 
 @final

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, get_args
 
 from mintmark.jose import base64url, jws, jwt, strict_json
 from mintmark.jose.errors import JoseError
-from mintmark.jose.jwk import Key
+from mintmark.jose.jwk import Key, KeySet
 from mintmark.verifier.errors import RejectionCode, TokenRejected, VerifierUnavailable
 from mintmark.verifier.introspection import Introspector
 from mintmark.verifier.ports import Clock
@@ -80,7 +80,7 @@ class Judge:
         self._leeway: Final = leeway
         self._verified: Final = ResultCache(max_results, max_result_bytes)
         self._asked: Final = ResultCache(max_results, max_result_bytes)
-        self._seconds: dict[float, float] = {}
+        self._seconds: dict[int, float] = {}
         self.results: Final = self._asked if asks_always else self._verified
 
     @property
@@ -115,15 +115,17 @@ class Judge:
             raise TokenRejected("too_large")
         is_jwt = raw.count(".") == 2
         source = self._source_of(raw) if is_jwt else self._source_of_opaque()
-        if not source.is_prepared:
-            raise Wait(source.prepare)
-        # Read before anything is judged: should something be revoked meanwhile, what comes of it counts as outdated.
+        # Read before anything it is judged by: should that change meanwhile, what comes of it counts as outdated.
         state = source.state
-        is_stale = self._clock.uptime() >= state.fresh_until and source.watch()
+        keys = source.keys.keys
+        if source.keys.due_in() <= 0 if keys is None else not source.is_prepared:
+            raise Wait(source.prepare)
+        uptime = self._clock.uptime()
+        is_stale = uptime >= state.fresh_until and source.watch()
         posture = (on_stale or self._on_stale) if is_stale else None
         if posture == "deny":
             raise VerifierUnavailable("the revocation feed is silent")
-        local = self._locally(raw, source, state, may_look=may_look) if is_jwt else None
+        local = self._locally(raw, source, state, keys, uptime, may_look=may_look) if is_jwt else None
         if local is None or self._asks_always or posture == "introspect":
             return self._by_asking(raw, source, state, local, posture)
         return local.token
@@ -147,11 +149,12 @@ class Judge:
             return self._only
         raise TokenRejected("malformed")
 
-    def _locally(self, raw: str, source: Source, state: State, *, may_look: bool) -> Result:
+    def _locally(
+        self, raw: str, source: Source, state: State, keys: KeySet | None, uptime: float, *, may_look: bool
+    ) -> Result:
         result = self._verified.get(raw)
         if result is not None and result.source is source and self._is_still_good(raw, result, state, self._verified):
             return result
-        keys = source.keys.keys
         if keys is None:
             raise VerifierUnavailable("no keys of the issuer are known")
         now = self._clock.now()
@@ -172,9 +175,8 @@ class Judge:
             raise TokenRejected(_code(error), claim=error.claim) from None
         if source.table.revokes(claims, verified.key.kid):
             raise TokenRejected("revoked")
-        token = Token(claims, self._clock)
-        until = self._until(min(now + RESULT_LIFETIME, token.expires_at + self._leeway) - now)
-        result = Result(token, claims, source, verified.key, state, until)
+        until = self._until(uptime, min(now + RESULT_LIFETIME, claims["exp"] + self._leeway) - now)
+        result = Result(Token(claims, self._clock), claims, source, verified.key, state, until)
         self._verified.put(raw, result)
         return result
 
@@ -219,22 +221,24 @@ class Judge:
         # Dates may have fractions: what is not worth anything when it is kept would be asked about again and again.
         if left <= 0:
             raise TokenRejected("expired", claim="exp")
-        until = self._until(left)
+        until = self._until(self._clock.uptime(), left)
         self._asked.put(raw, Result(token, claims, source, key, state, until, asked_at))
 
-    def _until(self, left: float) -> float:
-        """Return the uptime in ``left`` seconds, or up to a second before that.
+    def _until(self, uptime: float, left: float) -> float:
+        """Return when a result of now is outdated that is good for ``left`` seconds, or up to a second before that.
 
         Results that end in the same second share the number: to visit one of its own in cold memory would be a fifth
         of a hit.
         """
-        until = self._clock.uptime() + left
         if left <= 1:
-            return until
-        if len(self._seconds) > 2 * RESULT_LIFETIME:
-            self._seconds = {}
-        until = float(int(until))
-        return self._seconds.setdefault(until, until)
+            return uptime + left
+        until = int(uptime + left)
+        found = self._seconds.get(until)
+        if found is None:
+            if len(self._seconds) > 2 * RESULT_LIFETIME:
+                self._seconds = {}
+            found = self._seconds[until] = float(until)
+        return found
 
     def _is_still_good(self, raw: str, result: Result, state: State, results: ResultCache) -> bool:
         """Judge a remembered result by what is known now.

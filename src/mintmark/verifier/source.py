@@ -87,6 +87,7 @@ class Source:
 
     Attributes:
         state: Another object whenever keys, revocations or the clock have changed.
+        is_prepared: Whether the first revocations were waited for, or need not be.
         unreachable_until: Uptime until which it is not worth while to ask the issuer.
         feed: The revocation feed; its ``fresh_until`` tells until when the revocations count as fresh.
     """
@@ -104,7 +105,7 @@ class Source:
         self._clock = clock
         self._is_background = True
         self._is_said_stale = False
-        self._is_prepared = False
+        self.is_prepared = False
         self._preparing_since = inf
         self._offset = clock.now() - clock.uptime()
         self._reset()
@@ -139,11 +140,6 @@ class Source:
         """Whether nothing was heard for so long that a revocation may have been missed."""
         return self._clock.uptime() >= self.feed.fresh_until
 
-    @property
-    def is_prepared(self) -> bool:
-        """Whether there is nothing that `prepare` could wait for now."""
-        return self._is_prepared if self.keys.keys is not None else self.keys.due_in() > 0
-
     def prepare(self) -> None:
         """Start the background threads, and wait a moment for the first keys and revocations.
 
@@ -165,9 +161,9 @@ class Source:
             self._starting.release()
         if self.keys.keys is None:
             return
-        if self.follower is not None and self._running and not self._is_prepared:
+        if self.follower is not None and self._running and not self.is_prepared:
             self.follower.caught_up.wait(_START_PATIENCE)
-        self._is_prepared = True
+        self.is_prepared = True
 
     def watch(self) -> bool:
         """Return whether the revocations are stale; say so once, and once that they are fresh again."""
@@ -201,7 +197,7 @@ class Source:
                 self.follower.follow(until_caught_up=True)
             except (TransportError, FeedRefused) as problem:
                 log.debug("the revocation feed of %s: %s", self.issuer, type(problem).__name__)
-        self._is_prepared = True
+        self.is_prepared = True
         self.watch()
         self._watch_clock()
 
@@ -253,7 +249,7 @@ class Source:
         self._stop = threading.Event()
         self._preparing_since = inf
         self._running: set[str] = set()
-        self._is_prepared = False
+        self.is_prepared = False
 
     def _start(self) -> None:
         if not self._is_background or self._stop.is_set():
