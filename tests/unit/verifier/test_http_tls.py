@@ -53,6 +53,15 @@ def test_an_unknown_authority_is_refused(tmp_path: Path, trusting: HTTPTransport
         assert server.requests == []
 
 
+def test_the_system_s_authorities_are_read_when_tls_is_spoken_first(
+    authority: CertificateAuthority, transport: HTTPTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every verifier has a transport, and reading them takes 50 ms."""
+    monkeypatch.setenv("SSL_CERT_FILE", authority.file)
+    with always_saying(answer(b"hello"), authority.server("localhost")) as server:
+        assert get(transport, server.url("localhost")).body == b"hello"
+
+
 def test_tls_before_1_2_is_refused(authority: CertificateAuthority, trusting: HTTPTransport) -> None:
     old = authority.server("localhost")
     old.set_ciphers("ALL:@SECLEVEL=0")
