@@ -116,8 +116,9 @@ def test_the_image_tells_a_node_that_is_ready_from_one_that_is_not(place: Home) 
     with place.serving("--drain-delay", "60") as process:
         assert run(sys.executable, *asking).returncode == 0
         process.send_signal(signal.SIGTERM)
-        # It goes on answering, and says that it is about to leave.
-        assert run(sys.executable, *asking, folder=place.folder).returncode == 1
+        # It goes on answering, and says, once the signal arrived, that it is about to leave.
+        answers = (run(sys.executable, *asking, folder=place.folder).returncode for _ in range(100))
+        assert next((code for code in answers if code != 0), None) == 1
         process.send_signal(signal.SIGTERM)
         process.wait(20)
 

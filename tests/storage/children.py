@@ -37,16 +37,18 @@ async def add_clients(path: Path, prefix: str) -> None:
 
 
 async def revoke_many(path: Path, prefix: str, count: str) -> None:
-    """Add revocations one after the other, some of them at a time; begin when told on standard input."""
+    """Add revocations one after the other, some of them at a time; for each half, be told on standard input."""
     store = SQLiteStore.open(path, now=NOW)
-    os.write(1, b"ready\n")
-    await asyncio.to_thread(sys.stdin.readline)
 
-    async def add(lane: int) -> None:
-        for number in range(lane, int(count), 4):
+    async def add(lane: range) -> None:
+        for number in lane:
             await store.revocations.add(revocation(f"{prefix}{number}"), event())
 
-    await asyncio.gather(*(add(lane) for lane in range(4)))
+    middle = int(count) // 2
+    for first, end in [(0, middle), (middle, int(count))]:
+        os.write(1, b"ready\n")
+        await asyncio.to_thread(sys.stdin.readline)
+        await asyncio.gather(*(add(range(first + lane, end, 4)) for lane in range(4)))
     await store.close()
 
 
