@@ -187,10 +187,14 @@ def _forgotten(history: History, ended: dict[str, list[Revocation]]) -> Iterator
 
 
 def _false_rejections(history: History) -> Iterator[Violation]:
-    """A verifier rejects nothing but what somebody has taken back."""
+    """A verifier rejects nothing but what somebody has taken back, or what is over."""
     revoked = _by_grant(history.revocations)
     for one in history.sightings:
-        if one.rejected_at is not None and not any(
+        if one.rejected_at is None:
+            continue
+        if one.code == "expired" and one.expires_at is not None and one.rejected_at >= one.expires_at:
+            continue
+        if not any(
             revocation.asked_at <= one.rejected_at and revocation.access_token in {None, one.access_token}
             for revocation in revoked.get(one.grant, [])
         ):

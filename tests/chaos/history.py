@@ -69,6 +69,7 @@ class Sighting:
 
     Attributes:
         accepted_at: When it was accepted last; the verification began then.
+        expires_at: When it expires, by its own words, once it was accepted.
         rejected_at: When it was rejected first, and ``code`` why.
     """
 
@@ -76,6 +77,7 @@ class Sighting:
     grant: str
     access_token: str
     accepted_at: float | None = None
+    expires_at: float | None = None
     rejected_at: float | None = None
     code: str = ""
 

@@ -20,6 +20,7 @@ from tests.support.nodes import API
 from tests.unit.cli.processes import clean_environment
 
 from mintmark.verifier import TokenRejected, Verifier, VerifierUnavailable
+from mintmark.verifier.ports import SYSTEM_CLOCK
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PROCESSES: Final = 2
@@ -142,12 +143,13 @@ class _Watcher:
     def _after(sighting: Sighting, verifier: Verifier, token: str) -> Sighting:
         began = time.monotonic()
         try:
-            verifier.verify(token)
+            verified = verifier.verify(token)
         except TokenRejected as problem:
             if sighting.rejected_at is not None:
                 return sighting
             return dataclasses.replace(sighting, rejected_at=began, code=problem.code)
-        return dataclasses.replace(sighting, accepted_at=began)
+        expires_at = began + verified.expires_at - SYSTEM_CLOCK.now()
+        return dataclasses.replace(sighting, accepted_at=began, expires_at=expires_at)
 
 
 def _watch(issuer: str, secret: str, first: str, count: int) -> None:

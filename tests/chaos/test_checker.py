@@ -169,6 +169,19 @@ class TestRevocations:
         assert check(History(sightings=[sighting(rejected_at=100)], revocations=[revocation(99)])) == []
 
     @pytest.mark.parametrize(
+        ("code", "expires_at", "found"),
+        [
+            ("expired", 100, set()),
+            ("expired", 101, {"false rejection"}),
+            ("expired", None, {"false rejection"}),
+            ("bad_signature", 100, {"false rejection"}),
+        ],
+    )
+    def test_what_is_over_may_be_rejected(self, code: str, expires_at: float | None, found: set[str]) -> None:
+        one = replace(sighting(rejected_at=100), code=code, expires_at=expires_at)
+        assert kinds(History(sightings=[one])) == found
+
+    @pytest.mark.parametrize(
         ("at", "expected"),
         [(9 - LIVE_BOUND, True), (11 - LIVE_BOUND, False), (15, False), (19 + SETTLING, False), (21 + SETTLING, True)],
     )
