@@ -164,8 +164,8 @@ def check_times(claims: Mapping[str, Any], now: int, leeway: int = 0) -> None:
 
 
 def _check_date(value: Any, name: str) -> None:
-    # RFC 7519 §2, NumericDate. `type` and not `isinstance`: true and false are int in Python.
-    if not ((type(value) is int or (type(value) is float and isfinite(value))) and value >= 0):
+    """Refuse what is no NumericDate (RFC 7519 §2), of all that is no `int` from 0 on; true and false are none here."""
+    if not (type(value) is float and isfinite(value) and value >= 0):
         raise JoseError("bad_claim", "not a NumericDate", claim=name)
 
 

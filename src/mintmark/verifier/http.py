@@ -109,9 +109,9 @@ class HTTPTransport:
             # What the peer says at once must not wait for more of it.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if origin.scheme == "https":
+                self._context = self._context or _trusting(None)
                 sock.settimeout(left(self._clock, deadline))
                 # A body that ends with the connection is whole only if the peer said so (RFC 9112 §9.8).
-                self._context = self._context or _trusting(None)
                 sock = self._context.wrap_socket(sock, server_hostname=origin.host, suppress_ragged_eofs=False)
         except BaseException:
             sock.close()

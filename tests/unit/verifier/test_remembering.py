@@ -9,7 +9,9 @@ from tests.support.issuers import Authority, code, key, verifier
 from tests.support.verifying import json_response
 
 from mintmark.jose import jwk, jws
+from mintmark.jose.jwk import KeySet
 from mintmark.verifier.judging import RESULT_LIFETIME, Judge
+from mintmark.verifier.keys import KeyKeeper
 from mintmark.verifier.results import ResultCache
 from mintmark.verifier.token import Token
 
@@ -189,6 +191,28 @@ def test_a_key_that_was_replaced_under_its_name_is_no_longer_believed(authority:
     made.catch_up()
     assert code(lambda: made.verify(raw)) == "bad_signature"
     assert code(lambda: made.verify(authority.token())) == "accepted"
+
+
+@pytest.mark.spec("S06")
+def test_a_key_that_is_replaced_while_a_token_is_judged_by_it_is_believed_only_this_once(authority: Authority) -> None:
+    made = verifier(authority)
+    made.verify(authority.token())
+    raw, kid = authority.token(), authority.keys[0].kid
+    (source,) = made._sources.values()
+    old, replaced = source.keys.keys, list[str]()
+
+    def keys(keeper: KeyKeeper) -> KeySet | None:
+        if replaced:
+            return keeper._keys
+        replaced.append(kid)
+        authority.keys = [jwk.generate("ES256", kid=kid)]
+        authority.clock.advance(250)
+        made.catch_up()
+        return old
+
+    with patch.object(KeyKeeper, "keys", property(keys)):
+        assert code(lambda: made.verify(raw)) == "accepted"
+        assert code(lambda: made.verify(raw)) == "bad_signature"
 
 
 def test_a_key_that_stays_keeps_what_it_signed(authority: Authority, signatures: Any) -> None:
