@@ -75,6 +75,9 @@ class Judge:
         self._sources: Final = sources
         self._only: Final = next(iter(sources.values())) if len(sources) == 1 else None
         self._clock: Final = clock
+        # Bound once: a look-up more would be noticed in what is done for each request.
+        self._now: Final = clock.now
+        self._uptime: Final = clock.uptime
         self._on_stale: Final[OnStale] = on_stale
         self._asks_always: Final = asks_always
         self._leeway: Final = leeway
@@ -113,14 +116,15 @@ class Judge:
             raise TokenRejected("malformed")
         if len(raw) > jws.MAX_BYTES:
             raise TokenRejected("too_large")
-        is_jwt = raw.count(".") == 2
+        # Looked for, not counted: that would take a microsecond. No opaque token of ours holds one.
+        is_jwt = "." in raw
         source = self._source_of(raw) if is_jwt else self._source_of_opaque()
         # Read before anything it is judged by: should that change meanwhile, what comes of it counts as outdated.
         state = source.state
-        keys = source.keys.keys
+        uptime = self._uptime()
+        keys = source.keys.keys_at(uptime)
         if source.keys.due_in() <= 0 if keys is None else not source.is_prepared:
             raise Wait(source.prepare)
-        uptime = self._clock.uptime()
         is_stale = uptime >= state.fresh_until and source.watch()
         posture = (on_stale or self._on_stale) if is_stale else None
         if posture == "deny":
@@ -157,7 +161,7 @@ class Judge:
             return result
         if keys is None:
             raise VerifierUnavailable("no keys of the issuer are known")
-        now = self._clock.now()
+        now = self._now()
         try:
             verified = jws.verify(raw, keys)
             claims = jwt.judge(
@@ -193,7 +197,7 @@ class Judge:
     ) -> Token:
         if source.introspector is None:
             raise VerifierUnavailable("the issuer cannot be asked without a client_id")
-        result, now = self._asked.get(raw), self._clock.uptime()
+        result, now = self._asked.get(raw), self._uptime()
         if (
             result is not None
             and self._is_still_good(raw, result, state, self._asked)
@@ -210,18 +214,18 @@ class Judge:
         raise Wait(partial(_trying, ask, source, self._clock) if may_do_without else ask)
 
     def _ask(self, raw: str, source: Source, state: State, key: Key | None, introspector: Introspector) -> None:
-        asked_at = self._clock.uptime()
+        asked_at = self._uptime()
         # A copy: others who asked at the same time were given the same answer.
         claims = dict(introspector.ask(raw))
         if source.table.revokes(claims, None if key is None else key.kid):
             raise TokenRejected("revoked")
         token = Token(claims, self._clock)
-        now = self._clock.now()
+        now = self._now()
         left = min(now + RESULT_LIFETIME, token.expires_at + self._leeway) - now
         # Dates may have fractions: what is not worth anything when it is kept would be asked about again and again.
         if left <= 0:
             raise TokenRejected("expired", claim="exp")
-        until = self._until(self._clock.uptime(), left)
+        until = self._until(self._uptime(), left)
         self._asked.put(raw, Result(token, claims, source, key, state, until, asked_at))
 
     def _until(self, uptime: float, left: float) -> float:
@@ -247,12 +251,12 @@ class Judge:
             TokenRejected: The token was revoked.
         """
         source = result.source
-        if self._clock.uptime() >= result.until:
+        if self._uptime() >= result.until:
             return False
         if result.state is state:
             return True
         # The clock may have been set since.
-        if self._clock.now() >= result.token.expires_at + self._leeway:
+        if self._now() >= result.token.expires_at + self._leeway:
             return False
         key = result.key
         if source.table.revokes(result.claims, None if key is None else key.kid):

@@ -135,7 +135,11 @@ class KeyKeeper:
     @property
     def keys(self) -> KeySet | None:
         """The last good keys, without any I/O; None before the first, and once they are a day old."""
-        return self._keys if self._clock.uptime() < self._keys_until else None
+        return self.keys_at(self._clock.uptime())
+
+    def keys_at(self, uptime: float) -> KeySet | None:
+        """Return `keys`, for a caller who has looked at the clock already."""
+        return self._keys if uptime < self._keys_until else None
 
     @property
     def is_current(self) -> bool:
