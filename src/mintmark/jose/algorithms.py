@@ -3,6 +3,7 @@
 import hmac
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
@@ -23,6 +24,8 @@ _PKCS1: Final = padding.PKCS1v15()
 _PSS: Final = padding.PSS(padding.MGF1(_SHA256), _SHA256.digest_size)
 _ECDSA: Final = ec.ECDSA(_SHA256)
 _P256_OCTETS: Final = 32
+# RFC 8017 §9.2 note 1: what stands before the digest.
+_SHA256_INFO: Final = bytes.fromhex("3031300d060960864801650304020105000420")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +50,15 @@ def _sign_rs256(key: rsa.RSAPrivateKey, message: bytes) -> bytes:
 
 
 def _verify_rs256(key: rsa.RSAPublicKey, signature: bytes, message: bytes) -> bool:
+    # RFC 8017 §8.2.2 step by step. `verify` does the same and takes an eighth longer, to look up its hash. What was
+    # recovered is compared octet for octet, and never parsed; a signature without its leading zero is none.
+    if len(signature) != (key.key_size + 7) // 8:
+        return False
     try:
-        key.verify(signature, message, _PKCS1, _SHA256)
+        recovered = key.recover_data_from_signature(signature, _PKCS1, None)
     except InvalidSignature:
         return False
-    return True
+    return recovered == _SHA256_INFO + sha256(message).digest()
 
 
 def _sign_ps256(key: rsa.RSAPrivateKey, message: bytes) -> bytes:

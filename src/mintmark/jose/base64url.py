@@ -13,9 +13,13 @@ _TO_URL: Final = bytes.maketrans(b"+/", b"-_")
 _FROM_URL: Final = bytes(
     (octet if octet not in b"-_" else b"+/"[b"-_".index(octet)]) if octet in _ALPHABET else 0x21 for octet in range(256)
 )
-# The last character of a partial group may not carry bits that no octet holds (RFC 4648 §3.5).
-_LAST_OF_TWO: Final = frozenset(_ALPHABET[::16])
-_LAST_OF_THREE: Final = frozenset(_ALPHABET[::4])
+# What has to follow, by 256 times the characters of a partial group plus the last of them: that may not carry bits that
+# no octet holds (RFC 4648 §3.5), and one alone is none.
+_ENDS: Final = (
+    dict.fromkeys(range(256), b'"')
+    | {2 * 256 + last: b'=="' for last in _ALPHABET[::16]}
+    | {3 * 256 + last: b'="' for last in _ALPHABET[::4]}
+)
 
 # msgspec decodes a JSON string to bytes faster than binascii does, and does not skip foreign characters.
 _decode_quoted: Final = msgspec.json.Decoder(bytes).decode
@@ -31,28 +35,19 @@ def encode(data: bytes) -> str:
     return encode_bytes(data).decode("ascii")
 
 
-def decode(text: str | bytes) -> bytes:
+def decode(text: str) -> bytes:
     """Decode unpadded base64url; exactly what `encode` can produce is accepted.
 
     Raises:
         JoseError: `malformed` for padding, white space, foreign characters, an impossible length or stray bits.
     """
-    if isinstance(text, str):
-        # Checked before encoding: UnicodeEncodeError would carry the text along.
-        if not text.isascii():
-            raise JoseError("malformed", "not base64url")
-        text = text.encode("ascii")
-    rest = len(text) % 4
-    if rest == 0:
-        quoted = b'"' + text.translate(_FROM_URL) + b'"'
-    elif rest == 2 and text[-1] in _LAST_OF_TWO:
-        quoted = b'"' + text.translate(_FROM_URL) + b'=="'
-    elif rest == 3 and text[-1] in _LAST_OF_THREE:
-        quoted = b'"' + text.translate(_FROM_URL) + b'="'
-    else:
+    # What is not ASCII becomes "?", which is refused: an UnicodeEncodeError would carry the text along.
+    octets = text.encode("ascii", "replace")
+    end = _ENDS.get(len(octets) % 4 * 256 + octets[-1] if octets else 0)
+    if end is None:
         raise JoseError("malformed", "not canonical base64url")
     try:
-        return _decode_quoted(quoted)
+        return _decode_quoted(b'"' + octets.translate(_FROM_URL) + end)
     except msgspec.DecodeError:
         pass
     raise JoseError("malformed", "not base64url")

@@ -112,12 +112,12 @@ def verify(token: str, keys: KeySet | Key, *, max_bytes: int = MAX_BYTES) -> Ver
         raise JoseError("malformed", "not a compact token of three parts")
     kept = keys.verified_headers.get(encoded_header)
     header, key = kept or _resolve(encoded_header, keys)
-    signature = base64url.decode(encoded_signature.encode())
+    signature = base64url.decode(encoded_signature)
     if not ALGORITHMS[key.alg].verify(key.verifying, signature, message.encode()):
         raise JoseError("bad_signature", "the signature does not hold")
     if kept is None:
         _keep(keys, encoded_header, header, key)
-    return Verified(header, base64url.decode(encoded_payload.encode()), key)
+    return Verified(header, base64url.decode(encoded_payload), key)
 
 
 def _encode_header(key: Key, typ: str | None) -> bytes:
@@ -133,7 +133,7 @@ def _encode_header(key: Key, typ: str | None) -> bytes:
 
 def _resolve(encoded_header: str, keys: KeySet | Key) -> tuple[Mapping[str, Any], Key]:
     """Parse and judge a header, and find its key."""
-    header = strict_json.loads_object(base64url.decode(encoded_header.encode()))
+    header = strict_json.loads_object(base64url.decode(encoded_header))
     # RFC 7515 §4.1.11: we understand no extension, so any `crit` names one we do not. `b64` is RFC 7797.
     if "crit" in header or "b64" in header:
         raise JoseError("unsupported_crit", "no extension is supported")

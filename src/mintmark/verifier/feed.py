@@ -142,7 +142,7 @@ class FeedFollower:
         clock: Time.
         table: Where revocations go; this is the one who writes to it.
         on_entries: Told of the entries of an event once they are in the table.
-        on_fresh: Told until which uptime nothing can have been missed.
+        on_fresh: Called when `fresh_until` was renewed.
         stale_after: Seconds of silence after which revocations may have been missed.
 
     Attributes:
@@ -165,7 +165,7 @@ class FeedFollower:
         clock: Clock,
         table: RevocationTable,
         on_entries: Callable[[Sequence[WireEntry]], None],
-        on_fresh: Callable[[float], None],
+        on_fresh: Callable[[], None],
         stale_after: float = 15.0,
     ) -> None:
         self.fresh_until = -inf
@@ -289,7 +289,7 @@ class FeedFollower:
 
     def _renew(self, since: float) -> None:
         self.fresh_until = since + self._stale_after
-        self._on_fresh(self.fresh_until)
+        self._on_fresh()
         if not self.caught_up.is_set():
             self.caught_up.set()
         if self._said:

@@ -96,13 +96,13 @@ class Judge:
         self._verified.reset_after_fork()
         self._asked.reset_after_fork()
 
-    def settle(self, raw: str, on_stale: OnStale | None, *, may_look: bool = True) -> Token:
+    def settle(self, raw: str, on_stale: OnStale | None, waits_left: int) -> Token:
         """Verify ``raw``.
 
         Args:
             raw: The token.
             on_stale: Instead of the verifier's own.
-            may_look: Whether an unknown key may be looked for (once more).
+            waits_left: How often the caller goes on after a `Wait`; with none left, no unknown key is looked for.
 
         Raises:
             Wait: Something has to be waited for; then this is to be called again.
@@ -118,29 +118,35 @@ class Judge:
             raise TokenRejected("too_large")
         # Looked for, not counted: that would take a microsecond. No opaque token of ours holds one.
         is_jwt = "." in raw
-        source = self._source_of(raw) if is_jwt else self._source_of_opaque()
+        source = self._only if is_jwt else self._source_of_opaque()
+        if source is None:
+            source = self._source_of(raw)
         # Read before anything it is judged by: should that change meanwhile, what comes of it counts as outdated.
         state = source.state
         uptime = self._uptime()
-        keys = source.keys.keys_at(uptime)
-        if source.keys.due_in() <= 0 if keys is None else not source.is_prepared:
-            raise Wait(source.prepare)
-        is_stale = uptime >= state.fresh_until and source.watch()
-        posture = (on_stale or self._on_stale) if is_stale else None
-        if posture == "deny":
-            raise VerifierUnavailable("the revocation feed is silent")
-        local = self._locally(raw, source, state, keys, uptime, may_look=may_look) if is_jwt else None
+        keys, posture = state.keys, None
+        if uptime >= state.fresh_until:
+            keys, posture = self._look_closer(source, on_stale or self._on_stale)
+        local = self._locally(raw, source, state, keys, uptime, waits_left) if is_jwt else None
         if local is None or self._asks_always or posture == "introspect":
             return self._by_asking(raw, source, state, local, posture)
         return local.token
 
+    def _look_closer(self, source: Source, on_stale: OnStale) -> tuple[KeySet | None, OnStale | None]:
+        """Return the keys to judge by, and ``on_stale`` if revocations may be missed."""
+        keys = source.keys.keys
+        if source.keys.due_in() <= 0 if keys is None else not source.is_prepared:
+            raise Wait(source.prepare)
+        posture = on_stale if source.watch() else None
+        if posture == "deny":
+            raise VerifierUnavailable("the revocation feed is silent")
+        return keys, posture
+
     def _source_of(self, raw: str) -> Source:
-        if self._only is not None:
-            return self._only
         try:
             # Only to find the keys: it is judged once the signature held.
-            stated = strict_json.loads_object(base64url.decode(raw.split(".")[1].encode())).get("iss")
-        except (JoseError, UnicodeEncodeError):
+            stated = strict_json.loads_object(base64url.decode(raw.split(".")[1])).get("iss")
+        except JoseError:
             raise TokenRejected("malformed") from None
         source = self._sources.get(stated) if isinstance(stated, str) else None
         if source is None:
@@ -154,7 +160,7 @@ class Judge:
         raise TokenRejected("malformed")
 
     def _locally(
-        self, raw: str, source: Source, state: State, keys: KeySet | None, uptime: float, *, may_look: bool
+        self, raw: str, source: Source, state: State, keys: KeySet | None, uptime: float, waits_left: int
     ) -> Result:
         result = self._verified.get(raw)
         if result is not None and result.source is source and self._is_still_good(raw, result, state, self._verified):
@@ -175,7 +181,7 @@ class Judge:
             _check_claims(claims)
         except JoseError as error:
             if error.code == "unknown_key" and (kid := _kid(raw)) is not None:
-                self._look_for(kid, source, may_look=may_look)
+                self._look_for(kid, source, waits_left)
             raise TokenRejected(_code(error), claim=error.claim) from None
         if source.table.revokes(claims, verified.key.kid):
             raise TokenRejected("revoked")
@@ -184,9 +190,9 @@ class Judge:
         self._verified.put(raw, result)
         return result
 
-    def _look_for(self, kid: str, source: Source, *, may_look: bool) -> None:
+    def _look_for(self, kid: str, source: Source, waits_left: int) -> None:
         """Return if the key is known not to exist."""
-        if may_look and source.keys.may_find(kid):
+        if waits_left and source.keys.may_find(kid):
             raise Wait(partial(source.keys.find, kid)) from None
         if not source.keys.is_current and not source.table.revokes({}, kid):
             # The issuer may have begun to sign with it since it was heard last (invariant I4).
@@ -298,5 +304,5 @@ def _code(error: JoseError) -> RejectionCode:
 
 def _kid(raw: str) -> str | None:
     """Return the key id of a token whose header was found to be in order."""
-    kid = strict_json.loads_object(base64url.decode(raw.partition(".")[0].encode())).get("kid")
+    kid = strict_json.loads_object(base64url.decode(raw.partition(".")[0])).get("kid")
     return kid if isinstance(kid, str) else None

@@ -90,12 +90,13 @@ class KeyKeeper:
         issuer: The issuer identifier, exactly as in its metadata.
         transport: How to reach it.
         clock: Time.
-        on_change: Called whenever `keys` has become another object.
+        on_change: Called whenever `keys` or `good_until` has become another.
         randomness: Spreads the refreshes of a fleet.
 
     Attributes:
         fetches: Attempts to fetch keys.
         failures: Attempts that failed.
+        good_until: Uptime until which `keys` may be believed.
 
     Raises:
         ValueError: ``issuer`` is no issuer identifier (RFC 8414 §2).
@@ -123,7 +124,7 @@ class KeyKeeper:
         self._metadata_until = self._due_at = clock.uptime()
         self._published: _Published | None = None
         self._keys: KeySet | None = None
-        self._keys_until = self._current_until = 0.0
+        self.good_until = self._current_until = 0.0
         self._cool_at = clock.uptime()
         self._failed_in_a_row = 0
         self._trouble: str | None = None
@@ -135,11 +136,7 @@ class KeyKeeper:
     @property
     def keys(self) -> KeySet | None:
         """The last good keys, without any I/O; None before the first, and once they are a day old."""
-        return self.keys_at(self._clock.uptime())
-
-    def keys_at(self, uptime: float) -> KeySet | None:
-        """Return `keys`, for a caller who has looked at the clock already."""
-        return self._keys if uptime < self._keys_until else None
+        return self._keys if self._clock.uptime() < self.good_until else None
 
     @property
     def is_current(self) -> bool:
@@ -274,7 +271,7 @@ class KeyKeeper:
             self._trouble = trouble
             log.warning("the keys of %s cannot be fetched: %s", self._issuer, trouble)
         with self._lock:
-            has_expired = self._keys is not None and now >= self._keys_until
+            has_expired = self._keys is not None and now >= self.good_until
             if has_expired:
                 self._keys = None
         if has_expired:
@@ -289,12 +286,11 @@ class KeyKeeper:
         published = self._ask_for_keys(self._endpoints.jwks_uri)
         with self._lock:
             self._published = published
-            self._keys_until = asked_at + MAX_KEY_AGE
-            has_changed = self._select()
+            self.good_until = asked_at + MAX_KEY_AGE
+            self._select()
         self._current_until = asked_at + published.lifetime
         self._due_at = asked_at + self._spread(published.lifetime * _REFRESH_AHEAD)
-        if has_changed:
-            self._on_change()
+        self._on_change()
 
     def _ask_for_metadata(self) -> bytes:
         response = self._get(self._places[0], _MAX_METADATA_BYTES)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Final
 
+from mintmark.jose.jwk import KeySet
 from mintmark.oauth.revocations import RevocationTable, WireEntry
 from mintmark.verifier.errors import VerifierUnavailable
 from mintmark.verifier.feed import FeedFollower, FeedRefused
@@ -73,12 +74,15 @@ class State:
     """What was known of an issuer for a while; over as soon as keys, revocations or the clock change.
 
     Attributes:
-        fresh_until: Uptime until which nothing can have changed unheard; minus infinity once it is over.
+        keys: Its keys.
+        fresh_until: Uptime until which this is all there is to look at: the keys are not too old, and nothing can have
+            changed unheard. Minus infinity once it is over, and while nobody keeps it up to date.
     """
 
-    __slots__ = ("fresh_until",)
+    __slots__ = ("fresh_until", "keys")
 
-    def __init__(self, fresh_until: float) -> None:
+    def __init__(self, keys: KeySet | None, fresh_until: float) -> None:
+        self.keys = keys
         self.fresh_until = fresh_until
 
 
@@ -95,7 +99,7 @@ class Source:
     def __init__(self, issuer: Issuer, *, transport: Transport, clock: Clock, leeway: int) -> None:
         self.issuer = issuer.url
         self.audience = issuer.names
-        self.state = State(inf)
+        self.state = State(None, -inf)
         self.table = RevocationTable()
         self.keys = KeyKeeper(issuer.url, transport, clock, on_change=self._changed)
         self.follower: FeedFollower | None = None
@@ -163,7 +167,7 @@ class Source:
             return
         if self.follower is not None and self._running and not self.is_prepared:
             self.follower.caught_up.wait(_START_PATIENCE)
-        self.is_prepared = True
+        self._is_up_to_date()
 
     def watch(self) -> bool:
         """Return whether the revocations are stale; say so once, and once that they are fresh again."""
@@ -197,7 +201,7 @@ class Source:
                 self.follower.follow(until_caught_up=True)
             except (TransportError, FeedRefused) as problem:
                 log.debug("the revocation feed of %s: %s", self.issuer, type(problem).__name__)
-        self.is_prepared = True
+        self._is_up_to_date()
         self.watch()
         self._watch_clock()
 
@@ -287,15 +291,23 @@ class Source:
                 self.keys.drop(entry.kid, entry.exp)
         self._changed()
 
+    def _is_up_to_date(self) -> None:
+        if not self.is_prepared:
+            self.is_prepared = True
+            self._changed()
+
     def _changed(self) -> None:
         with self._stating:
-            over, self.state = self.state, State(self.feed.fresh_until)
+            over, self.state = self.state, State(self.keys.keys, self._fresh_until())
             over.fresh_until = -inf
 
-    def _heard(self, fresh_until: float) -> None:
+    def _heard(self) -> None:
         # Locked, or a state that another thread ends just now would be good again.
         with self._stating:
-            self.state.fresh_until = fresh_until
+            self.state.fresh_until = self._fresh_until()
+
+    def _fresh_until(self) -> float:
+        return min(self.feed.fresh_until, self.keys.good_until) if self.is_prepared else -inf
 
 
 _alive: Final["weakref.WeakSet[Source]"] = weakref.WeakSet()

@@ -3,7 +3,9 @@
 import math
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, Final, NoReturn, Self, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
+
+import msgspec
 
 from mintmark.verifier.errors import RequirementNotMet
 from mintmark.verifier.ports import SYSTEM_CLOCK, Clock
@@ -14,7 +16,8 @@ Names = str | Iterable[str]
 """Space-separated names, or several of them."""
 
 
-class Token:
+# A struct: one is made for each request whose result is not remembered, and `__init__` would be what takes longest.
+class Token(msgspec.Struct, frozen=True, eq=False, gc=False):
     """An access token that was verified. Immutable, so that it may be shared between threads and requests.
 
     What it says is read out of its claims when it is asked for, and kept: most requests ask for little.
@@ -26,24 +29,12 @@ class Token:
         clock: Time.
     """
 
-    __slots__ = ("_claims", "_clock", "_frozen_claims", "_permissions", "_roles", "_scopes")
-
     _claims: dict[str, Any]
-    _clock: Clock
-    _frozen_claims: Mapping[str, Any]
-    _scopes: frozenset[str]
-    _roles: frozenset[str]
-    _permissions: frozenset[str]
-
-    def __init__(self, claims: dict[str, Any], clock: Clock = SYSTEM_CLOCK) -> None:
-        _set_claims(self, claims)
-        _set_clock(self, clock)
-
-    def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise AttributeError("a token cannot be changed")
-
-    def __delattr__(self, name: str) -> NoReturn:
-        raise AttributeError("a token cannot be changed")
+    _clock: Clock = SYSTEM_CLOCK
+    _frozen_claims: Mapping[str, Any] | None = None
+    _scopes: frozenset[str] | None = None
+    _roles: frozenset[str] | None = None
+    _permissions: frozenset[str] | None = None
 
     def __reduce__(self) -> tuple[type["Token"], tuple[dict[str, Any]]]:
         # Copies are made of what it says; the default way would change an empty token.
@@ -56,10 +47,9 @@ class Token:
     @property
     def claims(self) -> Mapping[str, Any]:
         """Everything it says, read only, down to the innermost list."""
-        try:
+        if self._frozen_claims is not None:
             return self._frozen_claims
-        except AttributeError:
-            return self._keep("_frozen_claims", cast("Mapping[str, Any]", _frozen(self._claims)))
+        return self._keep("_frozen_claims", cast("Mapping[str, Any]", _frozen(self._claims)))
 
     @property
     def sub(self) -> str:
@@ -90,27 +80,24 @@ class Token:
     @property
     def scopes(self) -> frozenset[str]:
         """What the application may do."""
-        try:
+        if self._scopes is not None:
             return self._scopes
-        except AttributeError:
-            scope = self._claims.get("scope")
-            return self._keep("_scopes", frozenset(scope.split(" ") if isinstance(scope, str) else ()) - {""})
+        scope = self._claims.get("scope")
+        return self._keep("_scopes", frozenset(scope.split(" ") if isinstance(scope, str) else ()) - {""})
 
     @property
     def roles(self) -> frozenset[str]:
         """Roles the subject holds here."""
-        try:
+        if self._roles is not None:
             return self._roles
-        except AttributeError:
-            return self._keep("_roles", self._names("roles"))
+        return self._keep("_roles", self._names("roles"))
 
     @property
     def permissions(self) -> frozenset[str]:
         """What these roles permit."""
-        try:
+        if self._permissions is not None:
             return self._permissions
-        except AttributeError:
-            return self._keep("_permissions", self._names("permissions"))
+        return self._keep("_permissions", self._names("permissions"))
 
     def require(
         self,
@@ -162,14 +149,8 @@ class Token:
         return frozenset(one for one in value if isinstance(one, str)) if isinstance(value, list) else frozenset()
 
     def _keep(self, name: str, value: _Kept) -> _Kept:
-        _set(self, name, value)
+        msgspec.structs.force_setattr(self, name, value)
         return value
-
-
-_set: Final = object.__setattr__
-# By the slots themselves: one token is made for each request whose result is not remembered.
-_set_claims: Final = vars(Token)["_claims"].__set__
-_set_clock: Final = vars(Token)["_clock"].__set__
 
 
 def names(given: Names) -> tuple[str, ...]:

@@ -30,8 +30,8 @@ Introspect = Literal["when_needed", "always"]
 
 _WAITING_THREADS: Final = 8
 
-_MAX_WAITS: Final = 4
-"""One each for a first request, an unknown key and an answer of the issuer, and one to spare."""
+_WAITS_LEFT: Final = (3, 2, 1, 0)
+"""One each for a first request, an unknown key and an answer of the issuer, and a last attempt without."""
 
 
 class Verifier:
@@ -142,9 +142,9 @@ class Verifier:
             return result.token
         self._verifications += 1
         try:
-            for turn in range(_MAX_WAITS):
+            for waits_left in _WAITS_LEFT:
                 try:
-                    return self._judge.settle(raw, on_stale, may_look=turn < _MAX_WAITS - 1)
+                    return self._judge.settle(raw, on_stale, waits_left)
                 except Wait as wait:
                     act = wait.act
                 act()
@@ -164,9 +164,9 @@ class Verifier:
             return result.token
         self._verifications += 1
         try:
-            for turn in range(_MAX_WAITS):
+            for waits_left in _WAITS_LEFT:
                 try:
-                    return self._judge.settle(raw, on_stale, may_look=turn < _MAX_WAITS - 1)
+                    return self._judge.settle(raw, on_stale, waits_left)
                 except Wait as wait:
                     act = wait.act
                 await asyncio.get_running_loop().run_in_executor(self._waiting_room(), act)

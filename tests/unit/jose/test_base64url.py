@@ -11,19 +11,18 @@ from mintmark.jose import base64url
 @pytest.mark.spec("J06", "RFC 7515 §C")
 def test_the_example_of_the_rfc() -> None:
     assert base64url.encode(bytes([3, 236, 255, 224, 193])) == "A-z_4ME"
-    assert base64url.decode("A-z_4ME") == base64url.decode(b"A-z_4ME") == bytes([3, 236, 255, 224, 193])
+    assert base64url.decode("A-z_4ME") == bytes([3, 236, 255, 224, 193])
 
 
 @pytest.mark.spec("J06", "RFC 7515 §2")
 @pytest.mark.parametrize(
     "text",
-    ["QQ==", "QQ=", "QQ\n", " QQ", "Q Q", "QQ\r\n", "Q", "QUJDR", "+w", "/w", "QR", "QUF", "Q!", 'Q"', "Q\\", "é", "Q\uff31",
+    ["QQ==", "QQ=", "QQ\n", " QQ", "Q Q", "QQ\r\n", "Q", "QUJDR", "+w", "/w", "QR", "QUF", "Q!", 'Q"', "Q\\", "é", "Q\uff31", "Q\ud800",
      "QUJD=", "QUJDQQ==", "QU\x00D", "QQ==QQ=="],
 )  # fmt: skip
 def test_only_the_canonical_form_is_accepted(text: str) -> None:
-    for form in (text, text.encode()):
-        with refused("malformed"):
-            base64url.decode(form)
+    with refused("malformed"):
+        base64url.decode(text)
     assert base64url.decode("QQ") == b"A"
     assert base64url.decode("QUI") == b"AB"
     assert base64url.decode("") == b""
@@ -35,15 +34,15 @@ def test_round_trip(data: bytes) -> None:
     text = base64url.encode(data)
     assert text == base64.urlsafe_b64encode(data).rstrip(b"=").decode()
     assert text.encode() == base64url.encode_bytes(data)
-    assert base64url.decode(text) == base64url.decode(text.encode()) == data
+    assert base64url.decode(text) == data
 
 
 @pytest.mark.spec("J06")
 def test_every_pair_of_octets_is_judged_as_a_round_trip_would() -> None:
-    canonical = {base64url.encode_bytes(bytes([octet])) for octet in range(256)}
+    canonical = {base64url.encode(bytes([octet])) for octet in range(256)}
     for first in range(256):
         for second in range(256):
-            text = bytes([first, second])
+            text = chr(first) + chr(second)
             assert (outcome(base64url.decode, text) == "accepted") == (text in canonical)
 
 

@@ -180,7 +180,7 @@ def test_a_mint_that_is_let_go_gives_its_keys_back() -> None:
 def jws_header(token: str) -> dict[str, Any]:
     from mintmark.jose import base64url
 
-    return strict_json.loads_object(base64url.decode(token.partition(".")[0].encode()))
+    return strict_json.loads_object(base64url.decode(token.partition(".")[0]))
 
 
 @pytest.mark.parametrize(

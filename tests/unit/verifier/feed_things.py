@@ -90,7 +90,7 @@ class World:
             clock=self.clock,
             table=self.table,
             on_entries=lambda entries: self.on_entries(entries),  # noqa: PLW0108 - tests replace it
-            on_fresh=lambda _: None,
+            on_fresh=lambda: None,
         )
 
     def on_entries(self, entries: Sequence[WireEntry]) -> None:

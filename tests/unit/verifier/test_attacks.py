@@ -37,7 +37,7 @@ def test_an_answer_that_was_asked_for_before_a_key_was_dropped_counts_for_nothin
     raw = authority.token()
     authority.opaque(raw)
     with pytest.raises(Wait) as wait:
-        made._judge.settle(raw, None)
+        made._judge.settle(raw, None, 1)
     authority.revoke(kid=authority.keys[0].kid)
     made.catch_up()
     with pytest.raises(TokenRejected):
