@@ -85,8 +85,8 @@ def rates(seconds: float) -> Rates:
         forgetful, cached, crowded = (
             stack.enter_context(Verifier(ISSUER, API, transport=Memory(KeySet([key])))) for _ in range(3)
         )
-        judge = forgetful._judge  # noqa: SLF001 - room for one result: whatever is presented was forgotten
-        judge._verified = judge.results = forgetful._results = ResultCache(2, 2**20)  # type: ignore[misc] # noqa: SLF001
+        judge = forgetful._judge  # noqa: SLF001 - room for few results: whatever is presented was forgotten
+        judge._verified = judge.results = forgetful._results = ResultCache(_FEW // 16, 2**20)  # type: ignore[misc] # noqa: SLF001
         (source,) = crowded._sources.values()  # noqa: SLF001 - filled without an authority
         for number in range(REVOCATIONS):
             source.table.add("jti", f"{number:x}", None, 2**40)

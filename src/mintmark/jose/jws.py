@@ -31,7 +31,7 @@ _MAX_KEPT_HEADER_BYTES: Final = 1024
 _KEY_BEARING: Final = ("jwk", "jku", "x5u", "x5c")
 
 
-class Verified(msgspec.Struct, frozen=True):
+class Verified(msgspec.Struct, frozen=True, gc=False):
     """What a valid signature vouches for.
 
     Attributes:

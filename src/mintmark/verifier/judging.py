@@ -5,6 +5,7 @@ Where that is not enough, `Wait` says what has to be called first, on this threa
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from math import inf
 from typing import Any, Final, Literal, get_args
 
 from mintmark.jose import base64url, jws, jwt, strict_json
@@ -84,6 +85,8 @@ class Judge:
         self._verified: Final = ResultCache(max_results, max_result_bytes)
         self._asked: Final = ResultCache(max_results, max_result_bytes)
         self._seconds: dict[int, float] = {}
+        # An uptime, and when a result of the second that begins there is outdated if its token lives for long.
+        self._this_second: tuple[float, float] = (-inf, -inf)
         self.results: Final = self._asked if asks_always else self._verified
 
     @property
@@ -167,7 +170,7 @@ class Judge:
             return result
         if keys is None:
             raise VerifierUnavailable("no keys of the issuer are known")
-        now = self._now()
+        now = int(self._now())
         try:
             verified = jws.verify(raw, keys)
             claims = jwt.judge(
@@ -175,7 +178,7 @@ class Judge:
                 typ=ACCESS_TOKEN_TYPE,
                 issuer=source.issuer,
                 audience=source.audience,
-                now=int(now),
+                now=now,
                 leeway=self._leeway,
             )
             _check_claims(claims)
@@ -185,7 +188,9 @@ class Judge:
             raise TokenRejected(_code(error), claim=error.claim) from None
         if source.table.revokes(claims, verified.key.kid):
             raise TokenRejected("revoked")
-        until = self._until(uptime, min(now + RESULT_LIFETIME, claims["exp"] + self._leeway) - now)
+        second, until = self._this_second
+        if not second <= uptime < second + 1 or claims["exp"] + self._leeway <= now + RESULT_LIFETIME:
+            until = self._until(uptime, claims["exp"])
         result = Result(Token(claims, self._clock), claims, source, verified.key, state, until)
         self._verified.put(raw, result)
         return result
@@ -225,21 +230,21 @@ class Judge:
         claims = dict(introspector.ask(raw))
         if source.table.revokes(claims, None if key is None else key.kid):
             raise TokenRejected("revoked")
-        token = Token(claims, self._clock)
-        now = self._now()
-        left = min(now + RESULT_LIFETIME, token.expires_at + self._leeway) - now
+        uptime = self._uptime()
+        until = self._until(uptime, claims["exp"])
         # Dates may have fractions: what is not worth anything when it is kept would be asked about again and again.
-        if left <= 0:
+        if until <= uptime:
             raise TokenRejected("expired", claim="exp")
-        until = self._until(self._uptime(), left)
-        self._asked.put(raw, Result(token, claims, source, key, state, until, asked_at))
+        self._asked.put(raw, Result(Token(claims, self._clock), claims, source, key, state, until, asked_at))
 
-    def _until(self, uptime: float, left: float) -> float:
-        """Return when a result of now is outdated that is good for ``left`` seconds, or up to a second before that.
+    def _until(self, uptime: float, expires_at: float) -> float:
+        """Return the uptime at which a result of now is outdated, or up to a second less.
 
         Results that end in the same second share the number: to visit one of its own in cold memory would be a fifth
         of a hit.
         """
+        now = self._now()
+        left = min(now + RESULT_LIFETIME, expires_at + self._leeway) - now
         if left <= 1:
             return uptime + left
         until = int(uptime + left)
@@ -248,6 +253,8 @@ class Judge:
             if len(self._seconds) > 2 * RESULT_LIFETIME:
                 self._seconds = {}
             found = self._seconds[until] = float(until)
+        if left == RESULT_LIFETIME:
+            self._this_second = found - RESULT_LIFETIME, found
         return found
 
     def _is_still_good(self, raw: str, result: Result, state: State, results: ResultCache) -> bool:

@@ -53,9 +53,8 @@ class ResultCache:
     def __init__(self, max_count: int, max_bytes: int) -> None:
         self.young: dict[str, Result] = {}
         self._old: dict[str, Result] = {}
-        self._young_bytes = 0
         self._max_count = max(1, max_count // 2)
-        self._max_bytes = max_bytes // 2
+        self._max_bytes = self._room = max_bytes // 2
         self._changing = threading.Lock()
 
     def __len__(self) -> int:
@@ -72,14 +71,15 @@ class ResultCache:
 
     def put(self, raw: str, result: Result) -> None:
         """Keep ``result``."""
+        size = len(raw) + _TOKEN_BYTES
         with self._changing:
-            size = len(raw) + _TOKEN_BYTES
-            if size > self._max_bytes:
-                return
-            if len(self.young) >= self._max_count or self._young_bytes + size > self._max_bytes:
-                self._old, self.young, self._young_bytes = self.young, {}, 0
-            if self.young.get(raw) is None:
-                self._young_bytes += size
+            if raw not in self.young:
+                room = self._room - size
+                if room < 0 or len(self.young) >= self._max_count:
+                    if size > self._max_bytes:
+                        return
+                    self._old, self.young, room = self.young, {}, self._max_bytes - size
+                self._room = room
             self.young[raw] = result
 
     def discard(self, raw: str) -> None:
