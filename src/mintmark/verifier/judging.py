@@ -165,11 +165,11 @@ class Judge:
     def _locally(
         self, raw: str, source: Source, state: State, keys: KeySet | None, uptime: float, waits_left: int
     ) -> Result:
+        if keys is None:
+            raise VerifierUnavailable("no keys of the issuer are known")
         result = self._verified.get(raw)
         if result is not None and result.source is source and self._is_still_good(raw, result, state, self._verified):
             return result
-        if keys is None:
-            raise VerifierUnavailable("no keys of the issuer are known")
         now = int(self._now())
         try:
             verified = jws.verify(raw, keys)

@@ -1,6 +1,7 @@
 """Signatures as such: conversions, salts, and forged PKCS#1 v1.5 paddings."""
 
 import hashlib
+from itertools import count
 from typing import Any
 
 import pytest
@@ -157,6 +158,14 @@ def test_every_other_padding_is_refused(name: str) -> None:
     assert FORGED[name] != padded(GOOD)
     assert len(FORGED[name]) == 256
     assert not verifies("RS256", raw_rsa(FORGED[name]))
+
+
+@pytest.mark.spec("J07", "RFC 8017 §8.2.2")
+def test_a_signature_keeps_its_leading_zero() -> None:
+    """One in 256 begins with an octet of zeros; without it, it is the same number and another text."""
+    message = next(one for one in (b"%d" % number for number in count()) if signed("RS256", one)[0] == 0)
+    assert verifies("RS256", signed("RS256", message), message)
+    assert not verifies("RS256", signed("RS256", message)[1:], message)
 
 
 @pytest.mark.spec("J07")

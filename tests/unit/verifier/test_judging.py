@@ -10,6 +10,7 @@ from tests.support.verifying import FakeClock
 
 from mintmark.jose import base64url, jwk, jws, strict_json
 from mintmark.verifier import TokenRejected, Verifier
+from mintmark.verifier.keys import MAX_KEY_AGE
 
 EVIL = "https://evil.example"
 
@@ -254,6 +255,17 @@ def test_only_issuers_that_are_named_are_trusted(authority: Authority, other: Au
             "missing_claim",
         }
         assert code(partial(made.verify, authority.token())) == "accepted"
+
+
+@pytest.mark.spec("S05")
+def test_keys_of_yesterday_judge_nothing(authority: Authority) -> None:
+    made = verifier(authority, is_client=False)
+    raw = authority.token(exp=int(authority.clock.now()) + 2 * int(MAX_KEY_AGE))
+    authority.network.is_down = True
+    authority.clock.advance(MAX_KEY_AGE - 1)
+    assert code(lambda: made.verify(raw)) == "accepted"
+    authority.clock.advance(1)
+    assert code(lambda: made.verify(raw)) == "unavailable"
 
 
 @pytest.mark.spec("J08", "S04")

@@ -167,6 +167,15 @@ def test_a_forked_child_follows_on_its_own(authority: Authority, started: Any) -
     made.close()
 
 
+def test_in_a_child_nothing_is_up_to_date_until_its_own_threads_run(authority: Authority) -> None:
+    made = Source(authority.issuer(is_client=False), transport=authority.network, clock=authority.clock, leeway=30)
+    made.prepare()
+    assert made.state.fresh_until > authority.clock.uptime()
+    made.close()
+    made.reset_after_fork()
+    assert made.state.fresh_until < authority.clock.uptime()
+
+
 def test_a_child_is_not_held_up_by_a_thread_of_its_parent(authority: Authority) -> None:
     made = Source(authority.issuer(), transport=authority.network, clock=authority.clock, leeway=30)
     assert made._starting.acquire(timeout=1)
