@@ -167,7 +167,7 @@ class Source:
             return
         if self.follower is not None and self._running and not self.is_prepared:
             self.follower.caught_up.wait(_START_PATIENCE)
-        self._is_up_to_date()
+        self._mark_prepared()
 
     def watch(self) -> bool:
         """Return whether the revocations are stale; say so once, and once that they are fresh again."""
@@ -201,7 +201,7 @@ class Source:
                 self.follower.follow(until_caught_up=True)
             except (TransportError, FeedRefused) as problem:
                 log.debug("the revocation feed of %s: %s", self.issuer, type(problem).__name__)
-        self._is_up_to_date()
+        self._mark_prepared()
         self.watch()
         self._watch_clock()
 
@@ -291,7 +291,7 @@ class Source:
                 self.keys.drop(entry.kid, entry.exp)
         self._changed()
 
-    def _is_up_to_date(self) -> None:
+    def _mark_prepared(self) -> None:
         if not self.is_prepared:
             self.is_prepared = True
             self._changed()
