@@ -137,8 +137,10 @@ class Judge:
 
     def _look_closer(self, source: Source, on_stale: OnStale) -> tuple[KeySet | None, OnStale | None]:
         """Return the keys to judge by, and ``on_stale`` if revocations may be missed."""
+        # In this order: when the first keys arrive meanwhile, they are seen, or waited for.
+        is_due = source.keys.due_in() <= 0
         keys = source.keys.keys
-        if source.keys.due_in() <= 0 if keys is None else not source.is_prepared:
+        if is_due if keys is None else not source.is_prepared:
             raise Wait(source.prepare)
         posture = on_stale if source.watch() else None
         if posture == "deny":
@@ -189,7 +191,7 @@ class Judge:
         if source.table.revokes(claims, verified.key.kid):
             raise TokenRejected("revoked")
         second, until = self._this_second
-        if not second <= uptime < second + 1 or claims["exp"] + self._leeway <= now + RESULT_LIFETIME:
+        if not second <= uptime < second + 1 or claims["exp"] + self._leeway < now + RESULT_LIFETIME + 1:
             until = self._until(uptime, claims["exp"])
         result = Result(Token(claims, self._clock), claims, source, verified.key, state, until)
         self._verified.put(raw, result)
@@ -199,6 +201,9 @@ class Judge:
         """Return if the key is known not to exist."""
         if waits_left and source.keys.may_find(kid):
             raise Wait(partial(source.keys.find, kid)) from None
+        if waits_left and kid in (source.keys.keys or ()):
+            # It was fetched this very moment, by another thread that is about to say so.
+            raise Wait(source.renew_state) from None
         if not source.keys.is_current and not source.table.revokes({}, kid):
             # The issuer may have begun to sign with it since it was heard last (invariant I4).
             raise VerifierUnavailable("the keys may be out of date") from None

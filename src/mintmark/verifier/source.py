@@ -101,7 +101,7 @@ class Source:
         self.audience = issuer.names
         self.state = State(None, -inf)
         self.table = RevocationTable()
-        self.keys = KeyKeeper(issuer.url, transport, clock, on_change=self._changed)
+        self.keys = KeyKeeper(issuer.url, transport, clock, on_change=self.renew_state)
         self.follower: FeedFollower | None = None
         self.introspector: Introspector | None = None
         self.times_stale = 0
@@ -136,7 +136,7 @@ class Source:
                 leeway=leeway,
             )
         self.feed: FeedFollower | _NoFeed = self.follower or _NoFeed()
-        self._changed()
+        self.renew_state()
         _alive.add(self)
 
     @property
@@ -205,6 +205,12 @@ class Source:
         self.watch()
         self._watch_clock()
 
+    def renew_state(self) -> None:
+        """End the state, and begin another with what is known now."""
+        with self._stating:
+            over, self.state = self.state, State(self.keys.keys, self._fresh_until())
+            over.fresh_until = -inf
+
     def metrics(self) -> dict[str, float]:
         """Return counters and gauges by name."""
         found: dict[str, float] = {
@@ -244,7 +250,7 @@ class Source:
         if self.introspector is not None:
             self.introspector.reset_after_fork()
         # A thread of the parent may have been about to say so.
-        self._changed()
+        self.renew_state()
 
     def _reset(self) -> None:
         self._starting = threading.Lock()
@@ -283,23 +289,18 @@ class Source:
         offset = self._clock.now() - self._clock.uptime()
         if abs(offset - self._offset) > _CLOCK_STEP:
             self._offset = offset
-            self._changed()
+            self.renew_state()
 
     def _revoked(self, entries: Sequence[WireEntry]) -> None:
         for entry in entries:
             if entry.kid is not None:
                 self.keys.drop(entry.kid, entry.exp)
-        self._changed()
+        self.renew_state()
 
     def _mark_prepared(self) -> None:
         if not self.is_prepared:
             self.is_prepared = True
-            self._changed()
-
-    def _changed(self) -> None:
-        with self._stating:
-            over, self.state = self.state, State(self.keys.keys, self._fresh_until())
-            over.fresh_until = -inf
+            self.renew_state()
 
     def _heard(self) -> None:
         # Locked, or a state that another thread ends just now would be good again.

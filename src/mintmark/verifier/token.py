@@ -3,9 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, Self, TypeVar, cast
-
-import msgspec
+from typing import Any, Final, NoReturn, Self, TypeVar, cast
 
 from mintmark.verifier.errors import RequirementNotMet
 from mintmark.verifier.ports import SYSTEM_CLOCK, Clock
@@ -16,10 +14,7 @@ Names = str | Iterable[str]
 """Space-separated names, or several of them."""
 
 
-# A struct: one is made for each request whose result is not remembered, and `__init__` would be what takes longest.
-# Tracked by the garbage collector it is as large as the `Result` made right after it: they lie side by side, and a hit
-# among many remembered results visits one place less, a tenth of its time.
-class Token(msgspec.Struct, frozen=True, eq=False):
+class Token:
     """An access token that was verified. Immutable, so that it may be shared between threads and requests.
 
     What it says is read out of its claims when it is asked for, and kept: most requests ask for little.
@@ -31,12 +26,24 @@ class Token(msgspec.Struct, frozen=True, eq=False):
         clock: Time.
     """
 
+    __slots__ = ("_claims", "_clock", "_frozen_claims", "_permissions", "_roles", "_scopes")
+
     _claims: dict[str, Any]
-    _clock: Clock = SYSTEM_CLOCK
-    _frozen_claims: Mapping[str, Any] | None = None
-    _scopes: frozenset[str] | None = None
-    _roles: frozenset[str] | None = None
-    _permissions: frozenset[str] | None = None
+    _clock: Clock
+    _frozen_claims: Mapping[str, Any]
+    _scopes: frozenset[str]
+    _roles: frozenset[str]
+    _permissions: frozenset[str]
+
+    def __init__(self, claims: dict[str, Any], clock: Clock = SYSTEM_CLOCK) -> None:
+        _set_claims(self, claims)
+        _set_clock(self, clock)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError("a token cannot be changed")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError("a token cannot be changed")
 
     def __reduce__(self) -> tuple[type["Token"], tuple[dict[str, Any]]]:
         # Copies are made of what it says; the default way would change an empty token.
@@ -49,9 +56,10 @@ class Token(msgspec.Struct, frozen=True, eq=False):
     @property
     def claims(self) -> Mapping[str, Any]:
         """Everything it says, read only, down to the innermost list."""
-        if self._frozen_claims is not None:
+        try:
             return self._frozen_claims
-        return self._keep("_frozen_claims", cast("Mapping[str, Any]", _frozen(self._claims)))
+        except AttributeError:
+            return self._keep("_frozen_claims", cast("Mapping[str, Any]", _frozen(self._claims)))
 
     @property
     def sub(self) -> str:
@@ -82,24 +90,27 @@ class Token(msgspec.Struct, frozen=True, eq=False):
     @property
     def scopes(self) -> frozenset[str]:
         """What the application may do."""
-        if self._scopes is not None:
+        try:
             return self._scopes
-        scope = self._claims.get("scope")
-        return self._keep("_scopes", frozenset(scope.split(" ") if isinstance(scope, str) else ()) - {""})
+        except AttributeError:
+            scope = self._claims.get("scope")
+            return self._keep("_scopes", frozenset(scope.split(" ") if isinstance(scope, str) else ()) - {""})
 
     @property
     def roles(self) -> frozenset[str]:
         """Roles the subject holds here."""
-        if self._roles is not None:
+        try:
             return self._roles
-        return self._keep("_roles", self._names("roles"))
+        except AttributeError:
+            return self._keep("_roles", self._names("roles"))
 
     @property
     def permissions(self) -> frozenset[str]:
         """What these roles permit."""
-        if self._permissions is not None:
+        try:
             return self._permissions
-        return self._keep("_permissions", self._names("permissions"))
+        except AttributeError:
+            return self._keep("_permissions", self._names("permissions"))
 
     def require(
         self,
@@ -151,8 +162,14 @@ class Token(msgspec.Struct, frozen=True, eq=False):
         return frozenset(one for one in value if isinstance(one, str)) if isinstance(value, list) else frozenset()
 
     def _keep(self, name: str, value: _Kept) -> _Kept:
-        msgspec.structs.force_setattr(self, name, value)
+        _set(self, name, value)
         return value
+
+
+_set: Final = object.__setattr__
+# By the slots themselves: one token is made for each request whose result is not remembered.
+_set_claims: Final = vars(Token)["_claims"].__set__
+_set_clock: Final = vars(Token)["_clock"].__set__
 
 
 def names(given: Names) -> tuple[str, ...]:

@@ -82,8 +82,9 @@ def test_depth_is_bounded_and_never_a_recursion_error(left: bytes, right: bytes)
 
     assert strict_json.loads_object(nested(strict_json.MAX_DEPTH))
     for levels in (strict_json.MAX_DEPTH + 1, 500, sys.getrecursionlimit() - 20, 5_000, 200_000):
-        with refused("malformed"):
-            strict_json.loads_object(nested(levels))
+        for before in (b"", b" ", b"  "):
+            with refused("malformed"):
+                strict_json.loads_object(before + nested(levels))
     assert strict_json.loads_object(b'{"a":[' + b",".join([b"[]"] * 100) + b"]}")
 
 

@@ -5,10 +5,11 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from tests.support.issuers import API, Authority, Network, code, verifier
+from tests.support.issuers import API, Authority, Network, code, key, verifier
 from tests.support.verifying import FakeClock
 
 from mintmark.jose import base64url, jwk, jws, strict_json
+from mintmark.jose.jwk import KeySet
 from mintmark.verifier import TokenRejected, Verifier
 from mintmark.verifier.keys import MAX_KEY_AGE
 
@@ -258,14 +259,50 @@ def test_only_issuers_that_are_named_are_trusted(authority: Authority, other: Au
 
 
 @pytest.mark.spec("S05")
-def test_keys_of_yesterday_judge_nothing(authority: Authority) -> None:
+@pytest.mark.parametrize("has_just_failed", [False, True])
+def test_keys_of_yesterday_judge_nothing(authority: Authority, has_just_failed: bool) -> None:
     made = verifier(authority, is_client=False)
     raw = authority.token(exp=int(authority.clock.now()) + 2 * int(MAX_KEY_AGE))
     authority.network.is_down = True
-    authority.clock.advance(MAX_KEY_AGE - 1)
+    authority.clock.advance(MAX_KEY_AGE - 0.5)
+    if has_just_failed:
+        made.catch_up()
     assert code(lambda: made.verify(raw)) == "accepted"
-    authority.clock.advance(1)
+    authority.clock.advance(0.5)
     assert code(lambda: made.verify(raw)) == "unavailable"
+
+
+@pytest.mark.spec("S06")
+def test_a_key_that_arrives_while_a_token_is_judged_is_believed_at_once(authority: Authority) -> None:
+    made = verifier(authority)
+    new, real = key("new"), jws.verify
+    raw = authority.token(new)
+
+    def verify(token: str, keys: KeySet) -> jws.Verified:
+        if new not in authority.keys:
+            authority.keys.append(new)
+            authority.clock.advance(250)
+            (source,) = made._sources.values()
+            with patch.object(source.keys, "_on_change", lambda: None):  # the thread that fetched was held up
+                source.keys.refresh()
+        return real(token, keys)
+
+    with patch.object(jws, "verify", verify):
+        assert code(lambda: made.verify(raw)) == "accepted"
+
+
+@pytest.mark.spec("S06")
+def test_the_first_keys_may_arrive_at_any_moment(authority: Authority) -> None:
+    made = verifier(authority, is_client=False, is_ready=False)
+    (source,) = made._sources.values()
+    real = source.keys.due_in
+
+    def due_in() -> float:
+        source.keys.refresh()
+        return real()
+
+    with made, patch.object(source.keys, "due_in", due_in):
+        assert code(lambda: made.verify(authority.token())) == "accepted"
 
 
 @pytest.mark.spec("J08", "S04")

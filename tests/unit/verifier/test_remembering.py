@@ -10,15 +10,15 @@ from tests.support.verifying import json_response
 
 from mintmark.jose import jwk, jws
 from mintmark.jose.jwk import KeySet
-from mintmark.verifier import judging
 from mintmark.verifier.judging import RESULT_LIFETIME, Judge
 from mintmark.verifier.results import ResultCache
+from mintmark.verifier.token import Token
 
 EVIL = "https://evil.example"
 
 IN_BETWEEN: dict[str, tuple[Any, str]] = {
     "before it is looked for": (jws, "verify"),
-    "before the token is made": (judging, "Token"),
+    "before the token is made": (Token, "__init__"),
     "before it is kept": (ResultCache, "put"),
 }
 
@@ -280,12 +280,42 @@ def test_a_clock_set_ahead_is_heeded_by_what_is_remembered(authority: Authority,
     assert code(lambda: made.verify(raw)) == outcome
 
 
+def test_a_result_is_never_remembered_for_longer(authority: Authority, signatures: Any) -> None:
+    """A thread that was held up has read the clock before others that are done already."""
+    made = verifier(authority, is_client=False)
+    made.verify(authority.token())
+    raw = authority.token()
+    authority.clock.up -= 1
+    made.verify(raw)
+    authority.clock.up += RESULT_LIFETIME
+    made.verify(raw)
+    assert signatures.call_count == 3
+
+
+def test_the_ends_of_results_are_forgotten(authority: Authority) -> None:
+    made = verifier(authority, is_client=False)
+    for _ in range(3 * RESULT_LIFETIME):
+        made.verify(authority.token())
+        authority.clock.advance(1)
+    assert len(made._judge._seconds) <= 2 * RESULT_LIFETIME + 1
+
+
+def test_a_heartbeat_keeps_what_is_known(authority: Authority) -> None:
+    made = verifier(authority)
+    (source,) = made._sources.values()
+    state = source.state
+    authority.clock.advance(10)
+    made.catch_up()
+    assert source.state is state
+    assert state.fresh_until == authority.clock.uptime() + 15
+
+
 def test_a_state_that_is_over_is_not_renewed(authority: Authority) -> None:
     made = verifier(authority)
     made.verify(authority.token())
     (source,) = made._sources.values()
     over = source.state
-    source._changed()
+    source.renew_state()
     source._heard()
     assert over.fresh_until == float("-inf")
     assert source.state.fresh_until == authority.clock.uptime() + 15
