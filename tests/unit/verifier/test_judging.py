@@ -377,8 +377,9 @@ def test_an_opaque_token_is_shown_to_nobody_where_there_are_several(authority: A
     assert authority.network.count(authority.introspection_url) == 1
 
 
-def test_an_opaque_token_needs_somebody_to_ask(authority: Authority) -> None:
-    raw = authority.opaque("opaque-token")
+@pytest.mark.parametrize("raw", ["opaque-token", "with.a-dot", "with.three.of.them", "...."])
+def test_an_opaque_token_needs_somebody_to_ask(authority: Authority, raw: str) -> None:
+    authority.opaque(raw)
     assert code(lambda: verifier(authority, is_client=False).verify(raw)) == "malformed"
     made = verifier(authority)
     assert made.verify(raw).sub == "usr_ada"
