@@ -85,8 +85,9 @@ def rates(seconds: float) -> Rates:
         forgetful, cached, crowded = (
             stack.enter_context(Verifier(ISSUER, API, transport=Memory(KeySet([key])))) for _ in range(3)
         )
-        judge = forgetful._judge  # noqa: SLF001 - room for few results: whatever is presented was forgotten
-        judge._verified = judge.results = forgetful._results = ResultCache(_FEW // 16, 2**20)  # type: ignore[misc] # noqa: SLF001
+        # How much a verifier remembers is no option of it. With room for few results, whatever is presented was forgotten.
+        judge = forgetful._judge  # noqa: SLF001 - see above
+        judge._verified = judge.results = forgetful._results = ResultCache(_FEW // 16, 2**20)  # type: ignore[misc] # noqa: SLF001 - see above
         (source,) = crowded._sources.values()  # noqa: SLF001 - filled without an authority
         for number in range(REVOCATIONS):
             source.table.add("jti", f"{number:x}", None, 2**40)

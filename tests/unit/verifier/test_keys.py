@@ -82,6 +82,7 @@ def test_the_same_content_leaves_the_same_objects(ready: World) -> None:
     ready.publish_raw(dict(reversed(list((ONE.public_jwk() | {"x-new": 1}).items()))))
     assert ready.keeper.refresh()
     assert ready.keeper.keys is before
+    assert ready.changes == 3  # told each time: they are good for longer
 
 
 def test_a_key_that_stays_is_the_same_object_in_the_next_set(ready: World) -> None:
@@ -211,6 +212,7 @@ def test_an_etag_is_sent_back_and_304_renews_what_is_there(world: World) -> None
     assert 432 <= world.keeper.due_in() <= 480
     world.clock.advance(DAY - 1)
     assert world.keeper.keys is before
+    assert world.changes == 2
 
 
 def test_who_is_told_of_a_change_hears_that_the_same_keys_are_good_for_longer(world: World) -> None:

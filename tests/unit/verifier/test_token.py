@@ -1,6 +1,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import pytest
 from tests.support.verifying import ISSUER, FakeClock
 
@@ -197,3 +198,12 @@ def test_recent_is_judged_by_the_verifier_s_clock() -> None:
 def test_an_acr_of_another_type_is_none(value: Any) -> None:
     with pytest.raises(RequirementNotMet):
         token(acr=value).require(acr="pwd")
+
+
+def test_nobody_makes_one_out_of_json_and_none_is_sent_by_accident() -> None:
+    """A request whose body could become a verified token would forge one."""
+    for body in ({"_claims": dict(CLAIMS)}, {"claims": dict(CLAIMS)}, {"_scopes": ["orders:write"]}, {}):
+        with pytest.raises((msgspec.ValidationError, TypeError)):
+            msgspec.convert(body, Token)
+    with pytest.raises(TypeError):
+        msgspec.json.encode(token())
